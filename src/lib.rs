@@ -1,0 +1,9 @@
+//! sega: a recipe language and interpreter for Semantic Guidance.
+
+pub mod diagnostic;
+pub mod model;
+pub mod plan;
+pub mod quantity;
+pub mod recipe;
+pub mod source;
+pub mod syntax;

@@ -1,0 +1,3 @@
+//! A recipe lowered to the numbers of every step.
+
+pub mod scheduler;

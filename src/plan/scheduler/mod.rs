@@ -1,0 +1,73 @@
+//! Schedulers as pure functions: settings in, a [`Schedule`] of scalars out. No tensors, no state, all in `f64`.
+//!
+//! Every solver here is linear in the latents, the noise estimate and the fresh noise, with coefficients that are known
+//! before the first evaluation. So a solver is a list of small matrices, and the engine has a single update for all.
+
+/// Everything about sampling that does not depend on the pictures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    /// The standard deviation of the initial latents: unit noise is multiplied by it.
+    pub initial_scale: f64,
+    /// One entry for each time that the network is asked, in order.
+    pub evaluations: Vec<Evaluation>,
+}
+
+/// One evaluation of the network and the update that follows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// The step (0-based, of the recipe's `steps`) that this evaluation belongs to. Solvers with two evaluations for a
+    /// step give both the same number.
+    pub step: usize,
+    /// The timestep that the network is told.
+    pub timestep: f64,
+    /// The network sees the latents multiplied by this.
+    pub input_scale: f64,
+    /// How the network's output becomes a noise estimate.
+    pub estimate: Estimate,
+    /// How the state goes on.
+    pub update: Update,
+}
+
+/// The noise estimate as a combination of the network's output and the (unscaled) latents:
+/// `estimate = output * network_output + sample * latents`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Estimate {
+    /// The factor of the network's output.
+    pub output: f64,
+    /// The factor of the latents.
+    pub sample: f64,
+}
+
+/// A linear map from the solver's state to its next state.
+///
+/// The state is a list of tensors of the latents' shape: the latents first, then whatever the solver remembers
+/// (earlier estimates, an earlier sample). Before the first evaluation it holds the initial latents alone; `next[0]`
+/// is the next latents.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Update {
+    /// One combination for each entry of the next state.
+    pub next: Vec<Combination>,
+}
+
+impl Update {
+    /// Whether the update takes fresh noise from the seed's stream. A noise term of factor 0 takes it all the same, so
+    /// that the stream stays in step with the reference's.
+    pub fn draws_noise(&self) -> bool {
+        self.next.iter().any(|combination| combination.0.iter().any(|(operand, _)| *operand == Operand::Noise))
+    }
+}
+
+/// A sum of operands, each times a factor. An operand occurs at most once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Combination(pub Vec<(Operand, f64)>);
+
+/// What an update combines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operand {
+    /// An entry of the solver's state before the update; `State(0)` is the latents.
+    State(usize),
+    /// The guided noise estimate of this evaluation.
+    Estimate,
+    /// Fresh unit noise of this evaluation; the same tensor wherever it occurs in one update.
+    Noise,
+}
