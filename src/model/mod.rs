@@ -1,7 +1,6 @@
 //! What is known of a model without tensors: where its files are, what its JSON says, how its tokenizer cuts text.
 
 pub mod card;
-#[cfg(feature = "engine")]
 pub mod embedded;
 pub mod files;
 #[cfg(feature = "engine")]
