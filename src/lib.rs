@@ -1,6 +1,8 @@
 //! sega: a recipe language and interpreter for Semantic Guidance.
 
 pub mod diagnostic;
+#[cfg(feature = "engine")]
+pub mod engine;
 pub mod model;
 pub mod plan;
 pub mod quantity;

@@ -100,7 +100,11 @@ impl Steps {
         if Self::RANGE.contains(&value) {
             Ok(Self(value))
         } else {
-            Err(OutOfRange { value: value.into(), low: (*Self::RANGE.start()).into(), high: (*Self::RANGE.end()).into() })
+            Err(OutOfRange {
+                value: value.into(),
+                low: (*Self::RANGE.start()).into(),
+                high: (*Self::RANGE.end()).into(),
+            })
         }
     }
 

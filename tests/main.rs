@@ -1,1 +1,5 @@
 //! One test binary; a file for each stage of the pipeline.
+
+mod card;
+#[cfg(feature = "engine")]
+mod network;

@@ -1,0 +1,302 @@
+//! What a checkpoint's JSON says: everything that building the network, the text encoder, the autoencoder and the
+//! schedule needs, typed and checked.
+//!
+//! The layout is that of diffusers: `unet/config.json`, `text_encoder/config.json`, `vae/config.json` and
+//! `scheduler/scheduler_config.json`, with `model_index.json` on top. A key that is absent has the default that
+//! diffusers gives it. A key that asks for something unknown here is an error that names file, key and what is known:
+//! a picture from half a network is worse than none.
+
+mod autoencoder;
+mod scheduler;
+mod text;
+mod unet;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::training::SchedulerConfig;
+use crate::quantity::Size;
+
+pub use autoencoder::{AutoencoderCard, KlCard, TinyCard};
+pub use text::{TextActivation, TextCard};
+pub use unet::{DownCard, MidCard, TransformerCard, UNetCard, UpCard};
+
+const INDEX: &str = "model_index.json";
+const UNET: &str = "unet/config.json";
+const TEXT: &str = "text_encoder/config.json";
+const VAE: &str = "vae/config.json";
+const SCHEDULER: &str = "scheduler/scheduler_config.json";
+
+/// The JSON texts of a checkpoint; `None` where the checkpoint lacks the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CardTexts {
+    /// `model_index.json`, which may be absent.
+    pub index: Option<String>,
+    /// `unet/config.json`.
+    pub unet: Option<String>,
+    /// `text_encoder/config.json`.
+    pub text_encoder: Option<String>,
+    /// `vae/config.json`.
+    pub vae: Option<String>,
+    /// `scheduler/scheduler_config.json`.
+    pub scheduler: Option<String>,
+}
+
+impl CardTexts {
+    /// Reads each file with `read`, which is given its path inside the checkpoint.
+    pub fn gather<E>(read: impl Fn(&str) -> Result<Option<String>, E>) -> Result<Self, E> {
+        Ok(Self {
+            index: read(INDEX)?,
+            unet: read(UNET)?,
+            text_encoder: read(TEXT)?,
+            vae: read(VAE)?,
+            scheduler: read(SCHEDULER)?,
+        })
+    }
+}
+
+/// A checkpoint without its tensors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Card {
+    /// The noise-estimating network.
+    pub unet: UNetCard,
+    /// The text encoder.
+    pub text: TextCard,
+    /// The autoencoder, of which only the decoder is used.
+    pub autoencoder: AutoencoderCard,
+    /// How the model was trained to see noise, and its own scheduler.
+    pub scheduler: SchedulerConfig,
+    /// The size of picture that the model was trained on.
+    pub default_size: Size,
+}
+
+impl Card {
+    /// Reads and checks a checkpoint's texts.
+    pub fn new(texts: &CardTexts) -> Result<Self, CardError> {
+        if let Some(index) = &texts.index {
+            check_index(index)?;
+        }
+        let unet = unet::read(required(&texts.unet, UNET)?)?;
+        let text = text::read(required(&texts.text_encoder, TEXT)?)?;
+        let autoencoder = autoencoder::read(required(&texts.vae, VAE)?)?;
+        let scheduler = scheduler::read(required(&texts.scheduler, SCHEDULER)?)?;
+
+        let latent = autoencoder.latent_channels();
+        for (key, found) in [("in_channels", unet.in_channels), ("out_channels", unet.out_channels)] {
+            agree(UNET, key, found, VAE, "latent_channels", latent)?;
+        }
+        for width in unet.transformers().map(|transformer| transformer.text_width) {
+            agree(UNET, "cross_attention_dim", width, TEXT, "hidden_size", text.width)?;
+        }
+        let (height, width) = unet.sample_size;
+        let pixels = |side: usize| u32::try_from(side * autoencoder.downscale()).unwrap_or(u32::MAX);
+        let default_size = Size::new(pixels(width), pixels(height)).ok_or_else(|| {
+            unsupported(
+                UNET,
+                "sample_size",
+                format!("{width}x{height}"),
+                "sizes that give pictures of 8 to 8192 pixels",
+            )
+        })?;
+        Ok(Self { unet, text, autoencoder, scheduler, default_size })
+    }
+
+    /// The channels of the latents: 4 in every Stable Diffusion.
+    pub fn latent_channels(&self) -> usize {
+        self.autoencoder.latent_channels()
+    }
+
+    /// How many pixels a side of a latent stands for: 8 in every Stable Diffusion.
+    pub fn downscale(&self) -> usize {
+        self.autoencoder.downscale()
+    }
+
+    /// The length of an encoded text in tokens, with its first and last: 77 in every CLIP.
+    pub fn max_tokens(&self) -> usize {
+        self.text.max_tokens
+    }
+}
+
+/// A checkpoint that cannot be used as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum CardError {
+    /// A file is not there.
+    #[error("the checkpoint has no `{file}`; Stable Diffusion 1.x and 2.x in diffusers layout are supported")]
+    MissingFile {
+        /// The path inside the checkpoint.
+        file: &'static str,
+    },
+    /// A file is not JSON, or a value has the wrong type, or a key without default is absent.
+    #[error("`{file}` cannot be read: {source}")]
+    Malformed {
+        /// The path inside the checkpoint.
+        file: &'static str,
+        /// What is wrong, and where in the file.
+        source: serde_json::Error,
+    },
+    /// A key asks for something unknown here.
+    #[error("`{file}`: `{key}` is `{value}`; supported: {supported}")]
+    Unsupported {
+        /// The path inside the checkpoint.
+        file: &'static str,
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// The values that are supported.
+        supported: String,
+    },
+    /// The checkpoint needs two text encoders.
+    #[error(
+        "this is a Stable Diffusion XL checkpoint (`{file}`: `{key}`); two text encoders are not supported yet, use a Stable Diffusion 1.x or 2.x checkpoint"
+    )]
+    SecondTextEncoder {
+        /// The path inside the checkpoint.
+        file: &'static str,
+        /// The key that shows it.
+        key: &'static str,
+    },
+    /// A list has not one entry for each block.
+    #[error("`{file}`: `{key}` has {found} entries, but there are {expected} blocks")]
+    Length {
+        /// The path inside the checkpoint.
+        file: &'static str,
+        /// The key.
+        key: &'static str,
+        /// The length of its list.
+        found: usize,
+        /// The number of blocks.
+        expected: usize,
+    },
+    /// Channels cannot be shared out evenly.
+    #[error("`{file}`: {channels} channels cannot be divided by `{key}`, which is {divisor}")]
+    Indivisible {
+        /// The path inside the checkpoint.
+        file: &'static str,
+        /// The key of the divisor.
+        key: &'static str,
+        /// The channels.
+        channels: usize,
+        /// The divisor.
+        divisor: usize,
+    },
+    /// Two files contradict each other.
+    #[error(
+        "`{file}`: `{key}` is {value}, but `{other_file}`: `{other_key}` is {other_value}; the parts belong to different models"
+    )]
+    Disagreement {
+        /// The path of one file inside the checkpoint.
+        file: &'static str,
+        /// The key in it.
+        key: &'static str,
+        /// Its value.
+        value: usize,
+        /// The other file.
+        other_file: &'static str,
+        /// The key in the other file.
+        other_key: &'static str,
+        /// Its value.
+        other_value: usize,
+    },
+}
+
+/// The parts that `model_index.json` lists, as far as they matter here.
+fn check_index(text: &str) -> Result<(), CardError> {
+    #[derive(Deserialize)]
+    struct Index {
+        text_encoder_2: Option<serde_json::Value>,
+    }
+    let index: Index = parse(text, INDEX)?;
+    let listed =
+        |part: &serde_json::Value| part.as_array().is_none_or(|names| names.iter().any(|name| !name.is_null()));
+    match &index.text_encoder_2 {
+        Some(part) if listed(part) => Err(CardError::SecondTextEncoder { file: INDEX, key: "text_encoder_2" }),
+        _ => Ok(()),
+    }
+}
+
+fn required<'a>(text: &'a Option<String>, file: &'static str) -> Result<&'a str, CardError> {
+    text.as_deref().ok_or(CardError::MissingFile { file })
+}
+
+fn agree(
+    file: &'static str,
+    key: &'static str,
+    value: usize,
+    other_file: &'static str,
+    other_key: &'static str,
+    other_value: usize,
+) -> Result<(), CardError> {
+    if value == other_value {
+        Ok(())
+    } else {
+        Err(CardError::Disagreement { file, key, value, other_file, other_key, other_value })
+    }
+}
+
+fn unsupported(file: &'static str, key: &'static str, value: impl ToString, supported: impl Into<String>) -> CardError {
+    CardError::Unsupported { file, key, value: value.to_string(), supported: supported.into() }
+}
+
+/// `` `a`, `b` or `c` ``.
+fn one_of(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => quoted.concat(),
+    }
+}
+
+fn parse<T: DeserializeOwned>(text: &str, file: &'static str) -> Result<T, CardError> {
+    serde_json::from_str(&without_python_numbers(text)).map_err(|source| CardError::Malformed { file, source })
+}
+
+/// Python writes infinities and NaN as bare words, which JSON does not know; diffusers' own files have them
+/// (`"lambda_min_clipped": -Infinity`). They become `null`, hence the key's default.
+fn without_python_numbers(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    let (mut quoted, mut escaped) = (false, false);
+    while let Some(first) = rest.chars().next() {
+        let word = ["-Infinity", "Infinity", "NaN"].into_iter().find(|word| !quoted && rest.starts_with(word));
+        if let Some(word) = word {
+            out.push_str("null");
+            rest = &rest[word.len()..];
+            continue;
+        }
+        match first {
+            '"' if !escaped => quoted = !quoted,
+            _ => {}
+        }
+        escaped = quoted && first == '\\' && !escaped;
+        out.push(first);
+        rest = &rest[first.len_utf8()..];
+    }
+    out
+}
+
+/// A setting that is one value for all blocks or a list with a value for each.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum PerBlock<T> {
+    All(T),
+    Each(Vec<T>),
+}
+
+impl<T: Clone> PerBlock<T> {
+    fn spread(self, blocks: usize, file: &'static str, key: &'static str) -> Result<Vec<T>, CardError> {
+        match self {
+            Self::All(value) => Ok(vec![value; blocks]),
+            Self::Each(values) if values.len() == blocks => Ok(values),
+            Self::Each(values) => Err(CardError::Length { file, key, found: values.len(), expected: blocks }),
+        }
+    }
+}
+
+fn divides(file: &'static str, key: &'static str, channels: usize, divisor: usize) -> Result<(), CardError> {
+    if divisor > 0 && channels > 0 && channels.is_multiple_of(divisor) {
+        Ok(())
+    } else {
+        Err(CardError::Indivisible { file, key, channels, divisor })
+    }
+}

@@ -4,7 +4,9 @@
 //! every mistake of the file at once.
 
 use crate::model::training::{SchedulerKind, Sigmas, Spacing};
-use crate::quantity::{Beta, Eta, GuidanceScale, Momentum, Seed, Size, StepRange, Steps, Strength, Threshold, WarmUp, Weight};
+use crate::quantity::{
+    Beta, Eta, GuidanceScale, Momentum, Seed, Size, StepRange, Steps, Strength, Threshold, WarmUp, Weight,
+};
 use crate::source::Spanned;
 
 /// What a `.sega` file says.

@@ -1,0 +1,26 @@
+//! The networks of latent diffusion, built from a card; the names of their parts are those of the checkpoint.
+//!
+//! - [`TextEncoder`]: token ids to vectors, `[rows, tokens, width]`.
+//! - [`UNet`]: latents, a timestep and vectors to noise estimates, `[rows, 4, height, width]`.
+//! - [`Decoder`]: latents to pixels, `[1, 3, 8 height, 8 width]`.
+//!
+//! They compute what diffusers computes, to the rounding of the sums. No network asks which model it belongs to.
+
+mod attention;
+mod decoder;
+mod kl;
+mod layers;
+mod resnet;
+mod text;
+mod tiny;
+mod transformer;
+mod unet;
+
+use super::EngineError;
+
+/// What building a layer gives; computing with it gives candle's `Result`.
+type Built<T> = Result<T, EngineError>;
+
+pub use decoder::Decoder;
+pub use text::TextEncoder;
+pub use unet::{Condition, UNet};

@@ -1,0 +1,323 @@
+//! The networks against diffusers and transformers: values that `tools/reference/network.py` wrote.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use sega::engine::{EngineError, Model, ModelWeights};
+use sega::model::card::{AutoencoderCard, Card, CardTexts};
+use sega::model::files::Weights;
+
+const DEVICE: Device = Device::Cpu;
+
+/// `count` numbers in [-1, 1): FNV-1a of the name seeds SplitMix64, of whose numbers the top 24 bits are taken.
+fn uniform(name: &str, count: usize) -> Vec<f64> {
+    let mut state =
+        name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 40) as f64 / f64::from(1 << 23) - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// The weights of the cases that have no weight files: unit gain for matrices and kernels.
+fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
+    let fan_in: usize = shape[1..].iter().product();
+    let value = |u: f64| match shape.len() {
+        1 if name.ends_with("weight") => 1.0 + 0.2 * u,
+        1 => 0.2 * u,
+        _ => u * (3.0 / fan_in as f64).sqrt(),
+    };
+    uniform(name, shape.iter().product()).into_iter().map(|u| value(u) as f32).collect()
+}
+
+/// Unit-variance input that follows from its name.
+fn input(name: &str, shape: (usize, usize, usize, usize)) -> Tensor {
+    let count = shape.0 * shape.1 * shape.2 * shape.3;
+    let values: Vec<f32> = uniform(name, count).into_iter().map(|u| (u * 3f64.sqrt()) as f32).collect();
+    Tensor::from_vec(values, shape, &DEVICE).unwrap()
+}
+
+fn folder(case: &str) -> PathBuf {
+    Path::new("tests/reference/network").join(case)
+}
+
+fn card_in(folder: &Path) -> Card {
+    let read = |path: &str| match std::fs::read_to_string(folder.join(path)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        text => text.map(Some),
+    };
+    Card::new(&CardTexts::gather(read).unwrap()).unwrap()
+}
+
+/// The names and shapes in a listing, in which a number says how many parts a name shares with the one before.
+fn listed(case: &str, part: &str) -> Vec<(String, Vec<usize>)> {
+    let text = std::fs::read_to_string(folder(case).join(part).join("tensors.txt")).unwrap();
+    let mut before = Vec::new();
+    let mut tensors = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split(' ');
+        before.truncate(words.next().unwrap().parse().unwrap());
+        before.extend(words.next().unwrap().split('.').map(str::to_owned));
+        tensors.push((before.join("."), words.map(|word| word.parse().unwrap()).collect()));
+    }
+    tensors
+}
+
+/// A part's weights as the bytes of a safetensors file; `stored` gives the name under which each is stored, if at all.
+fn bytes(case: &str, part: &str, stored: impl Fn(&str) -> Option<String>) -> &'static [u8] {
+    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = listed(case, part)
+        .into_iter()
+        .filter_map(|(name, shape)| {
+            let data = weight(&name, &shape).into_iter().flat_map(f32::to_le_bytes).collect();
+            Some((stored(&name)?, shape, data))
+        })
+        .collect();
+    let views = tensors
+        .iter()
+        .map(|(name, shape, data)| (name, TensorView::new(safetensors::Dtype::F32, shape.clone(), data).unwrap()));
+    safetensors::serialize(views, None).unwrap().leak()
+}
+
+fn embedded(case: &str, part: &str) -> Vec<Weights> {
+    vec![Weights::Embedded(bytes(case, part, |name| Some(name.to_owned())))]
+}
+
+fn generated(case: &str) -> ModelWeights {
+    ModelWeights {
+        unet: embedded(case, "unet"),
+        text_encoder: embedded(case, "text_encoder"),
+        vae: embedded(case, "vae"),
+    }
+}
+
+fn on_disk(folder: &Path) -> ModelWeights {
+    let file = |path: &str| vec![Weights::File(folder.join(path))];
+    ModelWeights {
+        unet: file("unet/diffusion_pytorch_model.safetensors"),
+        text_encoder: file("text_encoder/model.safetensors"),
+        vae: file("vae/diffusion_pytorch_model.safetensors"),
+    }
+}
+
+fn expected(file: &Path) -> HashMap<String, Tensor> {
+    candle_core::safetensors::load(file, &DEVICE).unwrap()
+}
+
+/// The largest difference, as a share of the largest value.
+fn difference(ours: &Tensor, theirs: &Tensor) -> f32 {
+    assert_eq!(ours.dims(), theirs.dims());
+    let largest = |x: &Tensor| x.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+    largest(&(ours - theirs).unwrap()) / largest(theirs)
+}
+
+fn texts(card: &Card) -> Vec<Vec<u32>> {
+    let (length, vocabulary) = (card.max_tokens(), card.text.vocabulary);
+    (0..3)
+        .map(|row| (0..length).map(|at| ((7 + 31 * row + row * row * at + 13 * at) % vocabulary) as u32).collect())
+        .collect()
+}
+
+/// Compares text encoder, U-Net and decoder with the reference.
+fn check(card: &Card, model: &Model, reference: &Path) {
+    const TOLERANCE: f32 = 5e-6;
+    let expected = expected(reference);
+    let size = |name: &str| {
+        let size = expected[name].to_dtype(DType::U32).unwrap().to_vec1::<u32>().unwrap();
+        (size[0] as usize, size[1] as usize)
+    };
+    let channels = card.latent_channels();
+    let mut differences = Vec::new();
+
+    let text = model.text.encode(&texts(card)).unwrap();
+    let stride = (card.text.width / 16).max(1);
+    let columns: Vec<u32> = (0..card.text.width as u32).step_by(stride).collect();
+    let some = text.index_select(&Tensor::new(columns, &DEVICE).unwrap(), 2).unwrap();
+    differences.push(("text", difference(&some, &expected["text"])));
+
+    let (height, width) = size("latent_size");
+    let latents = input("latents", (1, channels, height, width));
+    let condition = model.unet.condition(&text).unwrap();
+    for (name, timestep) in [("estimate_981.0", 981.0), ("estimate_37.25", 37.25)] {
+        let estimate = model.unet.forward(&latents, timestep, &condition, &[0, 1, 2]).unwrap();
+        differences.push((name, difference(&estimate, &expected[name])));
+    }
+
+    let (height, width) = size("decoded_size");
+    let latents = (input("decoded", (1, channels, height, width)) * card.autoencoder.scaling_factor()).unwrap();
+    differences.push(("pixels", difference(&model.decoder.decode(&latents).unwrap(), &expected["pixels"])));
+
+    println!("{}: {differences:?}", reference.display());
+    for (name, difference) in differences {
+        assert!(difference <= TOLERANCE, "{name} of {} differs by {difference:e}", reference.display());
+    }
+}
+
+fn load(card: &Card, weights: &ModelWeights) -> Result<Model, EngineError> {
+    Model::load(card, weights, &DEVICE, DType::F32)
+}
+
+fn check_generated(case: &str) {
+    let card = card_in(&folder(case));
+    check(&card, &load(&card, &generated(case)).unwrap(), &folder(case).join("outputs.safetensors"));
+}
+
+#[test]
+fn mini_equals_the_reference() {
+    let folder = Path::new("models/mini");
+    let card = card_in(folder);
+    let model = load(&card, &on_disk(folder)).unwrap();
+    check(&card, &model, Path::new("tests/reference/network/mini.safetensors"));
+}
+
+#[test]
+fn lists_linear_projections_and_odd_sizes_equal_the_reference() {
+    check_generated("lists");
+}
+
+#[test]
+fn rare_options_equal_the_reference() {
+    check_generated("rare");
+}
+
+#[test]
+fn old_names_are_understood() {
+    let card = card_in(&folder("lists"));
+    let old_vae = |name: &str| {
+        let short = name.replace("to_q", "query").replace("to_k", "key").replace("to_v", "value");
+        Some(short.replace("to_out.0", "proj_attn"))
+    };
+    let weights = ModelWeights {
+        text_encoder: vec![Weights::Embedded(bytes("lists", "text_encoder", |name| {
+            Some(format!("text_model.{name}"))
+        }))],
+        vae: vec![Weights::Embedded(bytes("lists", "vae", old_vae))],
+        ..generated("lists")
+    };
+    check(&card, &load(&card, &weights).unwrap(), &folder("lists").join("outputs.safetensors"));
+}
+
+#[test]
+fn shards_are_one_checkpoint() {
+    let card = card_in(&folder("rare"));
+    let shard = |first: bool| {
+        let stored = move |name: &str| (name.starts_with("up_blocks") == first).then(|| name.to_owned());
+        Weights::Embedded(bytes("rare", "unet", stored))
+    };
+    let weights = ModelWeights { unet: vec![shard(true), shard(false)], ..generated("rare") };
+    check(&card, &load(&card, &weights).unwrap(), &folder("rare").join("outputs.safetensors"));
+}
+
+#[test]
+fn rows_do_not_depend_on_each_other() {
+    for case in ["lists", "rare"] {
+        let card = card_in(&folder(case));
+        let model = load(&card, &generated(case)).unwrap();
+        let condition = model.unet.condition(&model.text.encode(&texts(&card)).unwrap()).unwrap();
+        assert_eq!(condition.rows(), 3);
+        let latents = input("latents", (1, 4, 6, 7));
+        let all = model.unet.forward(&latents, 500.0, &condition, &[0, 1, 2]).unwrap();
+        let row = |index: usize| all.narrow(0, index, 1).unwrap();
+        assert!(difference(&row(0), &row(1)) > 1e-2, "the text must matter for this test to mean something");
+
+        let picked = model.unet.forward(&latents, 500.0, &condition, &[2, 0]).unwrap();
+        let wanted = Tensor::cat(&[row(2), row(0)], 0).unwrap();
+        assert!(difference(&picked, &wanted) < 1e-6, "{case}: picked rows");
+
+        let repeated = Tensor::cat(&[&latents, &latents, &latents], 0).unwrap();
+        let separate = model.unet.forward(&repeated, 500.0, &condition, &[0, 1, 2]).unwrap();
+        assert!(difference(&separate, &all) < 1e-6, "{case}: latents for each row");
+    }
+}
+
+/// The error of loading, which must be there.
+fn fault(card: &Card, weights: &ModelWeights) -> EngineError {
+    match load(card, weights) {
+        Ok(_) => panic!("loading must fail"),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn a_missing_tensor_is_named() {
+    let card = card_in(&folder("rare"));
+    let gone = "mid_block.resnets.0.conv1.weight";
+    let unet = vec![Weights::Embedded(bytes("rare", "unet", |name| (name != gone).then(|| name.to_owned())))];
+    let error = fault(&card, &ModelWeights { unet, ..generated("rare") });
+    assert!(matches!(&error, EngineError::MissingTensor { tensor, .. } if tensor == gone), "{error:?}");
+    assert_eq!(
+        error.to_string(),
+        "`the embedded model` has no tensor `mid_block.resnets.0.conv1.weight`; its weights do not belong to its \
+         `config.json`, or a shard is missing"
+    );
+}
+
+#[test]
+fn a_tensor_of_another_shape_is_named() {
+    let mut card = card_in(&folder("rare"));
+    let AutoencoderCard::Kl(vae) = &mut card.autoencoder else { panic!("the case has this kind") };
+    vae.channels = vec![8, 8, 32];
+    let error = fault(&card, &generated("rare"));
+    assert!(
+        matches!(&error, EngineError::WrongShape { tensor, found, expected, .. }
+            if tensor == "decoder.conv_in.weight" && found == &[16, 4, 3, 3] && expected == &[32, 4, 3, 3]),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn integers_are_no_weights() {
+    let card = card_in(&folder("rare"));
+    let file = bytes("rare", "text_encoder", |name| Some(name.to_owned()));
+    let parsed = SafeTensors::deserialize(file).unwrap();
+    let views = parsed.tensors().into_iter().map(|(name, view)| {
+        let view = TensorView::new(safetensors::Dtype::I32, view.shape().to_vec(), view.data()).unwrap();
+        (name, view)
+    });
+    let text_encoder = vec![Weights::Embedded(safetensors::serialize(views, None).unwrap().leak())];
+    let error = fault(&card, &ModelWeights { text_encoder, ..generated("rare") });
+    assert!(matches!(error, EngineError::WrongType { found: safetensors::Dtype::I32, .. }), "{error:?}");
+}
+
+#[test]
+fn a_torn_file_is_an_error_whatever_its_length() {
+    let card = card_in(&folder("rare"));
+    let whole = bytes("rare", "text_encoder", |name| Some(name.to_owned()));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("model.safetensors");
+    for length in [0, 4, 8, 100, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        let text_encoder = vec![Weights::File(path.clone())];
+        let error = fault(&card, &ModelWeights { text_encoder, ..generated("rare") });
+        assert!(
+            matches!(&error, EngineError::Corrupt { file, .. } if *file == path.display().to_string()),
+            "{error:?}"
+        );
+        let message = error.to_string();
+        assert!(message.contains("is truncated or not a safetensors file"), "{message}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let card = card_in(&folder("rare"));
+    let unet = vec![Weights::File("nowhere/unet.safetensors".into())];
+    let error = fault(&card, &ModelWeights { unet, ..generated("rare") });
+    assert!(matches!(&error, EngineError::Open { file, .. } if file == "nowhere/unet.safetensors"), "{error:?}");
+}
+
+#[test]
+fn tokens_are_checked() {
+    let card = card_in(&folder("rare"));
+    let model = load(&card, &generated("rare")).unwrap();
+    let encode = |rows: &[Vec<u32>]| model.text.encode(rows).unwrap_err();
+    assert!(matches!(encode(&[vec![40]]), EngineError::UnknownToken { token: 40, vocabulary: 40 }));
+    assert!(matches!(encode(&[vec![0; 10]]), EngineError::TokenCount { max_tokens: 9, .. }));
+    assert!(matches!(encode(&[vec![0; 9], vec![0; 8]]), EngineError::TokenCount { .. }));
+    assert!(matches!(encode(&[]), EngineError::TokenCount { .. }));
+}
