@@ -13,6 +13,7 @@ mod unet;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use super::training::SchedulerConfig;
 use crate::quantity::Size;
@@ -89,7 +90,7 @@ impl Card {
             agree(UNET, "cross_attention_dim", width, TEXT, "hidden_size", text.width)?;
         }
         let (height, width) = unet.sample_size;
-        let pixels = |side: usize| u32::try_from(side * autoencoder.downscale()).unwrap_or(u32::MAX);
+        let pixels = |side: usize| u32::try_from(side.saturating_mul(autoencoder.downscale())).unwrap_or(u32::MAX);
         let default_size = Size::new(pixels(width), pixels(height)).ok_or_else(|| {
             unsupported(
                 UNET,
@@ -126,12 +127,22 @@ pub enum CardError {
         /// The path inside the checkpoint.
         file: &'static str,
     },
-    /// A file is not JSON, or a value has the wrong type, or a key without default is absent.
-    #[error("`{file}` cannot be read: {source}")]
+    /// A file is not a JSON object.
+    #[error("`{file}` cannot be read: {source}; fetch it again")]
     Malformed {
         /// The path inside the checkpoint.
         file: &'static str,
         /// What is wrong, and where in the file.
+        source: serde_json::Error,
+    },
+    /// A key has a value of the wrong type.
+    #[error("`{file}`: `{key}`: {source}")]
+    WrongType {
+        /// The path inside the checkpoint.
+        file: &'static str,
+        /// The key.
+        key: String,
+        /// What was found and what is expected.
         source: serde_json::Error,
     },
     /// A key asks for something unknown here.
@@ -204,11 +215,10 @@ pub enum CardError {
 fn check_index(text: &str) -> Result<(), CardError> {
     #[derive(Deserialize)]
     struct Index {
-        text_encoder_2: Option<serde_json::Value>,
+        text_encoder_2: Option<Value>,
     }
     let index: Index = parse(text, INDEX)?;
-    let listed =
-        |part: &serde_json::Value| part.as_array().is_none_or(|names| names.iter().any(|name| !name.is_null()));
+    let listed = |part: &Value| part.as_array().is_none_or(|names| names.iter().any(|name| !name.is_null()));
     match &index.text_encoder_2 {
         Some(part) if listed(part) => Err(CardError::SecondTextEncoder { file: INDEX, key: "text_encoder_2" }),
         _ => Ok(()),
@@ -247,8 +257,18 @@ fn one_of(words: &[&str]) -> String {
     }
 }
 
+/// Reads a file whose every key has a default.
 fn parse<T: DeserializeOwned>(text: &str, file: &'static str) -> Result<T, CardError> {
-    serde_json::from_str(&without_python_numbers(text)).map_err(|source| CardError::Malformed { file, source })
+    let object: Map<String, Value> =
+        serde_json::from_str(&without_python_numbers(text)).map_err(|source| CardError::Malformed { file, source })?;
+    serde_json::from_value(Value::Object(object.clone())).map_err(|source| {
+        // The key at fault is the one that is an error alone.
+        let alone = |(key, value): (String, Value)| {
+            let error = serde_json::from_value::<T>(Value::Object(Map::from_iter([(key.clone(), value)]))).err()?;
+            Some(CardError::WrongType { file, key, source: error })
+        };
+        object.into_iter().find_map(alone).unwrap_or(CardError::Malformed { file, source })
+    })
 }
 
 /// Python writes infinities and NaN as bare words, which JSON does not know; diffusers' own files have them
@@ -277,7 +297,7 @@ fn without_python_numbers(text: &str) -> String {
 
 /// A setting that is one value for all blocks or a list with a value for each.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "neither one value nor a list with a value for each block")]
 enum PerBlock<T> {
     All(T),
     Each(Vec<T>),
@@ -299,4 +319,28 @@ fn divides(file: &'static str, key: &'static str, channels: usize, divisor: usiz
     } else {
         Err(CardError::Indivisible { file, key, channels, divisor })
     }
+}
+
+/// Refuses numbers that no model has, before anything is reserved or multiplied by them.
+fn at_most(file: &'static str, key: &'static str, value: usize, limit: usize) -> Result<(), CardError> {
+    if value <= limit { Ok(()) } else { Err(unsupported(file, key, value, format!("numbers up to {limit}"))) }
+}
+
+/// The most channels of a level.
+const MOST_CHANNELS: usize = 1 << 16;
+/// The most residual blocks or transformer layers of a level.
+const MOST_LAYERS: usize = 1 << 10;
+
+/// Refuses lists of channels that no model has.
+fn check_channels(file: &'static str, key: &'static str, channels: &[usize]) -> Result<(), CardError> {
+    const MOST_LEVELS: usize = 12;
+    if channels.len() > MOST_LEVELS {
+        return Err(unsupported(
+            file,
+            key,
+            format!("a list of {}", channels.len()),
+            format!("up to {MOST_LEVELS} levels"),
+        ));
+    }
+    channels.iter().try_for_each(|&channels| at_most(file, key, channels, MOST_CHANNELS))
 }

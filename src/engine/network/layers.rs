@@ -54,29 +54,50 @@ impl Linear {
 
 /// A two-dimensional convolution.
 pub(super) struct Conv2d {
-    weight: Tensor,
+    kernel: Kernel,
     /// `[1, out, 1, 1]`.
     bias: Option<Tensor>,
-    stride: usize,
-    padding: usize,
+}
+
+/// A convolution's weights, laid out for the way in which it is computed.
+enum Kernel {
+    /// `[out, in]`: a matrix product at each place.
+    Point(Tensor),
+    /// `[out, size * size * in]`, stride 1: one matrix product with all patches.
+    Patches { weight: Tensor, size: usize, padding: usize },
+    /// `[out, in, size, size]`: candle's convolution.
+    Plain { weight: Tensor, stride: usize, padding: usize },
 }
 
 impl Conv2d {
     /// With as much padding as keeps the size.
-    pub(super) fn new(inputs: usize, outputs: usize, kernel: usize, at: &Parameters) -> Built<Self> {
-        let unbiased = Self::without_bias(inputs, outputs, kernel, at)?;
+    pub(super) fn new(inputs: usize, outputs: usize, size: usize, at: &Parameters) -> Built<Self> {
+        let unbiased = Self::without_bias(inputs, outputs, size, at)?;
         let bias = at.get(outputs, "bias")?.reshape((1, outputs, 1, 1))?;
         Ok(Self { bias: Some(bias), ..unbiased })
     }
 
     /// With as much padding as keeps the size.
-    pub(super) fn without_bias(inputs: usize, outputs: usize, kernel: usize, at: &Parameters) -> Built<Self> {
-        let weight = at.get((outputs, inputs, kernel, kernel), "weight")?;
-        Ok(Self { weight, bias: None, stride: 1, padding: kernel / 2 })
+    pub(super) fn without_bias(inputs: usize, outputs: usize, size: usize, at: &Parameters) -> Built<Self> {
+        let weight = at.get((outputs, inputs, size, size), "weight")?;
+        let padding = size / 2;
+        let kernel = if size == 1 {
+            Kernel::Point(weight.reshape((outputs, inputs))?)
+        } else if weight.device().is_cpu() {
+            // The place in the kernel first, so that the patches of a place are blocks to copy.
+            let weight = weight.permute((0, 2, 3, 1))?.reshape((outputs, size * size * inputs))?;
+            Kernel::Patches { weight, size, padding }
+        } else {
+            Kernel::Plain { weight, stride: 1, padding }
+        };
+        Ok(Self { kernel, bias: None })
     }
 
-    pub(super) fn stride(self, stride: usize, padding: usize) -> Self {
-        Self { stride, padding, ..self }
+    /// With a stride of 2.
+    pub(super) fn halving(channels: usize, size: usize, padding: usize, at: &Parameters) -> Built<Self> {
+        let weight = at.get((channels, channels, size, size), "weight")?;
+        let bias = at.get(channels, "bias")?.reshape((1, channels, 1, 1))?;
+        Ok(Self { kernel: Kernel::Plain { weight, stride: 2, padding }, bias: Some(bias) })
     }
 
     /// `[rows, in, height, width]` to `[rows, out, height / stride, width / stride]`.
@@ -98,15 +119,49 @@ impl Conv2d {
     }
 
     fn forward_unbiased(&self, x: &Tensor) -> Result<Tensor> {
-        let (outputs, inputs, kernel, _) = self.weight.dims4()?;
-        if kernel == 1 && self.stride == 1 {
-            let (rows, _, height, width) = x.dims4()?;
-            let weight = self.weight.reshape((1, outputs, inputs))?.broadcast_as((rows, outputs, inputs))?;
-            let y = weight.matmul(&x.reshape((rows, inputs, height * width))?)?;
-            return y.reshape((rows, outputs, height, width));
+        match &self.kernel {
+            Kernel::Point(weight) => {
+                let (outputs, inputs) = weight.dims2()?;
+                let (rows, _, height, width) = x.dims4()?;
+                let weight = weight.unsqueeze(0)?.broadcast_as((rows, outputs, inputs))?;
+                weight.matmul(&x.flatten_from(2)?)?.reshape((rows, outputs, height, width))
+            }
+            Kernel::Patches { weight, size, padding } => convolve_by_matmul(x, weight, *size, *padding),
+            Kernel::Plain { weight, stride, padding } => x.conv2d(weight, *padding, *stride, 1, 1),
         }
-        x.conv2d(&self.weight, self.padding, self.stride, 1, 1)
     }
+}
+
+/// Elements of the matrix of patches that exist at once; larger pictures are taken in strips.
+const PATCHES: usize = 1 << 21;
+
+/// A convolution of stride 1 as one product of the kernels with a matrix of patches, several times as fast on a CPU as
+/// candle's own. `x` is `[rows, in, height, width]`, `weight` `[out, kernel * kernel * in]`.
+fn convolve_by_matmul(x: &Tensor, weight: &Tensor, kernel: usize, padding: usize) -> Result<Tensor> {
+    let (rows, inputs, height, width) = x.dims4()?;
+    let outputs = weight.dim(0)?;
+    let out_height = height + 2 * padding + 1 - kernel;
+    let out_width = width + 2 * padding + 1 - kernel;
+    // Channels first: the patches of all rows then make one matrix.
+    let x =
+        x.transpose(0, 1)?.contiguous()?.pad_with_zeros(2, padding, padding)?.pad_with_zeros(3, padding, padding)?;
+
+    let strip = (PATCHES / (kernel * kernel * inputs * rows * out_width)).clamp(1, out_height);
+    let mut strips = Vec::with_capacity(out_height.div_ceil(strip));
+    for start in (0..out_height).step_by(strip) {
+        let length = strip.min(out_height - start);
+        let mut places = Vec::with_capacity(kernel * kernel);
+        for y in 0..kernel {
+            let lines = x.narrow(2, start + y, length)?;
+            for x in 0..kernel {
+                places.push(lines.narrow(3, x, out_width)?);
+            }
+        }
+        let patches = Tensor::cat(&places, 0)?.reshape((kernel * kernel * inputs, rows * length * out_width))?;
+        strips.push(weight.matmul(&patches)?.reshape((outputs, rows, length, out_width))?);
+    }
+    let y = if strips.len() == 1 { strips.remove(0) } else { Tensor::cat(&strips, 2)? };
+    y.transpose(0, 1)?.contiguous()
 }
 
 /// Normalisation over groups of channels and all places, then a scale and a shift for each channel

@@ -75,7 +75,7 @@ pub(super) struct Downsample {
 
 impl Downsample {
     pub(super) fn new(channels: usize, padding: usize, at: &Parameters) -> Built<Self> {
-        let conv = Conv2d::new(channels, channels, 3, &at.pp("conv"))?.stride(2, padding);
+        let conv = Conv2d::halving(channels, 3, padding, &at.pp("conv"))?;
         Ok(Self { conv, padding })
     }
 

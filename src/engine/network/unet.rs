@@ -1,6 +1,6 @@
 //! The U-Net (Ronneberger et al., arXiv 1505.04597) with timestep and text (Rombach et al., arXiv 2112.10752).
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 
 use super::Built;
 use super::attention::{KeyValue, TextProjections};
@@ -45,6 +45,7 @@ pub struct UNet {
     conv_out: Conv2d,
     projections: TextProjections,
     device: Device,
+    dtype: DType,
 }
 
 impl UNet {
@@ -101,23 +102,27 @@ impl UNet {
             conv_out: Conv2d::new(channels, card.out_channels, card.conv_out_kernel, &at.pp("conv_out"))?,
             projections,
             device: at.device().clone(),
+            dtype: at.dtype(),
         })
     }
 
     /// What the network makes of the encoded texts `[rows, tokens, width]`, to be used in every step.
     pub fn condition(&self, text: &Tensor) -> Built<Condition> {
-        let layers = self.projections.0.iter().map(|projection| projection.forward(text)).collect::<Result<_>>()?;
+        let text = text.to_dtype(self.dtype)?;
+        let layers = self.projections.0.iter().map(|projection| projection.forward(&text)).collect::<Result<_>>()?;
         Ok(Condition { layers, rows: text.dim(0)? })
     }
 
     /// The network's output for the texts in `rows` of `condition`, in that order: `[rows, channels, height, width]`.
     ///
     /// `latents` are `[1, channels, height, width]`, the same for all texts, or `[rows, ..]`. If they are the same,
-    /// everything before the first text comes in is computed once.
+    /// everything before the first text comes in is computed once. The output has the latents' number type, whatever
+    /// the network computes in. `condition` must be this network's own.
     pub fn forward(&self, latents: &Tensor, timestep: f64, condition: &Condition, rows: &[usize]) -> Built<Tensor> {
         let text = condition.select(rows, &self.device)?;
-        let time = self.time.forward(timestep, latents)?;
-        Ok(self.evaluate(latents, &time, &text, rows.len())?)
+        let inner = latents.to_dtype(self.dtype)?;
+        let time = self.time.forward(timestep, &inner)?;
+        Ok(self.evaluate(&inner, &time, &text, rows.len())?.to_dtype(latents.dtype())?)
     }
 
     fn evaluate(&self, latents: &Tensor, time: &Tensor, text: &[KeyValue], rows: usize) -> Result<Tensor> {

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{CardError, VAE, divides, one_of, parse, unsupported};
+use super::{CardError, MOST_LAYERS, VAE, at_most, check_channels, divides, one_of, parse, unsupported};
 
 /// An autoencoder's decoder.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,7 +90,7 @@ pub struct TinyCard {
 
 #[derive(Deserialize)]
 struct Class {
-    #[serde(rename = "_class_name", default)]
+    #[serde(rename = "_class_name")]
     class: Option<String>,
 }
 
@@ -193,6 +193,8 @@ fn read_kl(raw: RawKl) -> Result<KlCard, CardError> {
             return Err(unsupported(VAE, key, value, "`null`"));
         }
     }
+    check_channels(VAE, "block_out_channels", &raw.block_out_channels)?;
+    at_most(VAE, "layers_per_block", raw.layers_per_block, MOST_LAYERS)?;
     for &channels in &raw.block_out_channels {
         divides(VAE, "norm_num_groups", channels, raw.norm_num_groups)?;
     }
@@ -224,6 +226,7 @@ fn read_tiny(raw: RawTiny) -> Result<TinyCard, CardError> {
     if found != expected || expected == 0 {
         return Err(CardError::Length { file: VAE, key: "num_decoder_blocks", found, expected });
     }
+    check_channels(VAE, "decoder_block_out_channels", &raw.decoder_block_out_channels)?;
     let channels = raw.decoder_block_out_channels[0];
     if let Some(other) = raw.decoder_block_out_channels.iter().find(|other| **other != channels) {
         let supported = format!("the same channels in every stage (the first has {channels})");

@@ -26,26 +26,17 @@ const CLASSES: [(&str, SchedulerKind); 9] = [
 #[derive(Deserialize)]
 struct Raw {
     #[serde(rename = "_class_name")]
-    class: String,
-    #[serde(default)]
+    class: Option<String>,
     num_train_timesteps: Option<usize>,
-    #[serde(default)]
     beta_start: Option<f64>,
-    #[serde(default)]
     beta_end: Option<f64>,
-    #[serde(default)]
     beta_schedule: Option<String>,
-    #[serde(default)]
     trained_betas: Option<Vec<f64>>,
-    #[serde(default)]
     prediction_type: Option<String>,
     #[serde(default)]
     rescale_betas_zero_snr: bool,
-    #[serde(default)]
     timestep_spacing: Option<String>,
-    #[serde(default)]
     set_alpha_to_one: Option<bool>,
-    #[serde(default)]
     use_karras_sigmas: Option<bool>,
     #[serde(flatten)]
     options: Map<String, Value>,
@@ -56,8 +47,10 @@ pub(super) fn read(text: &str) -> Result<SchedulerConfig, CardError> {
     let classes = CLASSES.map(|(class, _)| class);
     let kind = CLASSES
         .into_iter()
-        .find_map(|(class, kind)| (class == raw.class).then_some(kind))
-        .ok_or_else(|| unsupported(SCHEDULER, "_class_name", &raw.class, one_of(&classes)))?;
+        .find_map(|(class, kind)| (Some(class) == raw.class.as_deref()).then_some(kind))
+        .ok_or_else(|| {
+            unsupported(SCHEDULER, "_class_name", raw.class.as_deref().unwrap_or("absent"), one_of(&classes))
+        })?;
     check_options(kind, &raw.options)?;
 
     // Heun's defaults differ from those of all others.
@@ -171,7 +164,7 @@ fn check_options(kind: SchedulerKind, options: &Map<String, Value>) -> Result<()
     }
     // The one option whose default is what is not supported: Runge-Kutta steps first.
     if kind == SchedulerKind::Pndm && options.get("skip_prk_steps").is_none_or(Value::is_null) {
-        return Err(unsupported(SCHEDULER, "skip_prk_steps", "absent (hence `false`)", "`true`"));
+        return Err(unsupported(SCHEDULER, "skip_prk_steps", "absent", "`true`"));
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{CardError, PerBlock, UNET, divides, one_of, parse, unsupported};
+use super::{CardError, MOST_LAYERS, PerBlock, UNET, at_most, check_channels, divides, one_of, parse, unsupported};
 
 /// A U-Net: residual blocks with transformers, coarser level by level and back, with skips between.
 #[derive(Debug, Clone, PartialEq)]
@@ -224,6 +224,7 @@ pub(super) fn read(text: &str) -> Result<UNetCard, CardError> {
             return Err(CardError::Length { file: UNET, key, found, expected: blocks });
         }
     }
+    check_channels(UNET, "block_out_channels", &raw.block_out_channels)?;
     let groups = raw.norm_num_groups.ok_or_else(|| unsupported(UNET, "norm_num_groups", "null", "a number"))?;
     for &channels in &raw.block_out_channels {
         divides(UNET, "norm_num_groups", channels, groups)?;
@@ -240,6 +241,7 @@ pub(super) fn read(text: &str) -> Result<UNetCard, CardError> {
         None => depth.iter().rev().copied().collect(),
         Some(depth) => PerBlock::Each(depth).spread(blocks, UNET, "reverse_transformer_layers_per_block")?,
     };
+    layers.iter().try_for_each(|&layers| at_most(UNET, "layers_per_block", layers, MOST_LAYERS))?;
     let transformer = |block: usize, layers: usize| -> Result<TransformerCard, CardError> {
         divides(UNET, "attention_head_dim", raw.block_out_channels[block], heads[block])?;
         Ok(TransformerCard {
