@@ -125,6 +125,42 @@ fn options_of_schedulers_are_read() {
 }
 
 #[test]
+fn no_value_of_any_key_makes_reading_panic() {
+    let values = [
+        json!(null),
+        json!(true),
+        json!(0),
+        json!(1),
+        json!(-1),
+        json!(u64::MAX),
+        json!(1e300),
+        json!(""),
+        json!("x"),
+        json!([]),
+        json!([0, 0, 0]),
+        json!([u64::MAX, 1, 1]),
+        json!([[1], [2], [3]]),
+        json!({"a": 1}),
+    ];
+    let mut read = 0;
+    for folder in ["models/mini", "tests/reference/network/lists", "tests/reference/network/rare"] {
+        for part in ["unet", "text_encoder", "vae", "scheduler"] {
+            let mut texts = texts(folder);
+            let object: Value = serde_json::from_str(text_of(&mut texts, part).as_deref().unwrap()).unwrap();
+            for key in object.as_object().unwrap().keys() {
+                for value in &values {
+                    let mut changed = object.clone();
+                    changed[key] = value.clone();
+                    *text_of(&mut texts, part) = Some(changed.to_string());
+                    read += usize::from(Card::new(&texts).is_ok());
+                }
+            }
+        }
+    }
+    assert!(read > 100, "only {read} were accepted: the test misses what lies behind the checks");
+}
+
+#[test]
 fn what_is_not_supported_is_refused() {
     let two_levels = json!(["DownBlock2D", "DownBlock2D"]);
     let cases = [
