@@ -20,11 +20,27 @@ impl Source {
         self.text.get(span.start..span.end).unwrap_or_default()
     }
 
+    /// An index of the text's lines.
+    pub fn places(&self) -> Places<'_> {
+        let starts = std::iter::once(0).chain(self.text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Places { text: &self.text, starts }
+    }
+}
+
+/// Where the lines of a text begin.
+#[derive(Debug, Clone)]
+pub struct Places<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl Places<'_> {
     /// Line and column of a byte offset, both from 1; columns count characters.
     pub fn line_column(&self, offset: usize) -> (usize, usize) {
-        let before = self.text.get(..offset).unwrap_or(&self.text);
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        let line = self.starts.partition_point(|&start| start <= offset);
+        let start = self.starts[line - 1];
+        let before = self.text.get(start..offset).unwrap_or_default();
+        (line, before.chars().count() + 1)
     }
 }
 

@@ -1,5 +1,23 @@
 //! One test binary; a file for each stage of the pipeline.
 
+mod architecture;
+mod artifact;
 mod card;
+mod check;
+mod commands;
+mod explain;
+mod format;
+#[cfg(feature = "engine")]
+mod guidance;
 #[cfg(feature = "engine")]
 mod network;
+mod models;
+#[cfg(feature = "engine")]
+mod noise;
+mod plan;
+#[cfg(feature = "engine")]
+mod renders;
+#[cfg(feature = "engine")]
+mod run;
+mod schedulers;
+mod syntax;

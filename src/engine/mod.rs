@@ -1,7 +1,11 @@
 //! Everything that touches tensors. It is told what to do by plain values (a card, a plan) and knows no recipe.
 
 pub mod checkpoint;
+pub mod guidance;
 pub mod network;
+pub mod noise;
+pub mod render;
+pub mod sampler;
 
 use candle_core::{DType, Device};
 
@@ -22,7 +26,7 @@ pub enum EngineError {
         source: std::io::Error,
     },
     /// A weight file is cut short or is not a safetensors file.
-    #[error("`{file}` is truncated or not a safetensors file ({reason}); fetch it again")]
+    #[error("`{file}` is incomplete or not a safetensors file ({reason}); fetch it again")]
     Corrupt {
         /// The file.
         file: String,
@@ -99,6 +103,9 @@ pub enum EngineError {
         /// The step, from 0.
         step: usize,
     },
+    /// The render was ended from outside.
+    #[error("interrupted")]
+    Interrupted,
     /// A tensor operation failed.
     #[error("a tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),

@@ -60,6 +60,13 @@ words! {
     }
 }
 
+impl SchedulerKind {
+    /// Whether it can follow the noise levels of Karras et al.
+    pub fn has_karras(self) -> bool {
+        matches!(self, Self::Euler | Self::Dpmpp2m | Self::Lms | Self::Heun | Self::UniPc)
+    }
+}
+
 words! {
     /// How the sampled timesteps are spread over the training timesteps.
     Spacing {

@@ -1,7 +1,19 @@
 //! A recipe as it is meant: typed, checked, every default filled in.
 //!
-//! [`fields::FIELDS`] is the single definition of every setting; [`check`] turns a syntax tree into a [`Recipe`] or into
-//! every mistake of the file at once.
+//! [`fields::FIELDS`] is the single definition of every setting; [`parse`] turns a text into a [`Recipe`] or into every
+//! mistake of the file at once.
+
+mod check;
+mod concept;
+pub mod explain;
+pub mod fields;
+mod rules;
+mod seed;
+pub mod suggest;
+mod values;
+
+pub use check::{Checked, parse};
+pub use seed::with_seed;
 
 use crate::model::training::{SchedulerKind, Sigmas, Spacing};
 use crate::quantity::{

@@ -3,6 +3,12 @@
 //! The grammar is permissive: it knows two shapes, `key value` and `kind [name] "text" { settings }`, and what numbers,
 //! texts and lists look like. Which keys there are and what they may hold is the checker's business ([`crate::recipe`]).
 
+pub mod format;
+mod lower;
+mod text;
+
+pub use lower::parse;
+
 use crate::source::{Span, Spanned};
 
 /// A whole file.
@@ -134,4 +140,6 @@ pub struct Text {
     pub block: bool,
     /// Whether the closing quotes are there.
     pub closed: bool,
+    /// Where a backslash begins no known escape; the content has its characters as they are.
+    pub bad_escapes: Vec<Span>,
 }

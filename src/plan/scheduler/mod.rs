@@ -3,6 +3,92 @@
 //! Every solver here is linear in the latents, the noise estimate and the fresh noise, with coefficients that are known
 //! before the first evaluation. So a solver is a list of small matrices, and the engine has a single update for all.
 
+mod ddim;
+mod ddpm;
+mod dpmpp;
+mod error;
+mod euler;
+mod heun;
+mod levels;
+mod linear;
+mod lms;
+mod pndm;
+mod timesteps;
+mod unipc;
+
+pub use error::ScheduleError;
+
+use crate::model::training::{SchedulerConfig, SchedulerKind, Sigmas, Spacing};
+use crate::quantity::{Eta, Steps};
+use levels::Levels;
+
+/// What a recipe says about sampling; where it says nothing, the model's own configuration holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampling {
+    /// The scheduler.
+    pub scheduler: Option<SchedulerKind>,
+    /// The number of steps.
+    pub steps: Steps,
+    /// eta of ddim.
+    pub eta: Eta,
+    /// The spread of the sigmas.
+    pub sigmas: Option<Sigmas>,
+    /// The spread of the timesteps.
+    pub spacing: Option<Spacing>,
+}
+
+/// What a solver works from.
+struct Setup<'a> {
+    config: &'a SchedulerConfig,
+    levels: Levels,
+    steps: usize,
+    eta: f64,
+    karras: bool,
+    spacing: Option<Spacing>,
+}
+
+/// The schedule of a model's configuration and a recipe's wishes, equal to that of diffusers' scheduler of the same name.
+pub fn schedule(config: &SchedulerConfig, sampling: &Sampling) -> Result<Schedule, ScheduleError> {
+    let kind = sampling.scheduler.unwrap_or(config.kind);
+    let steps = sampling.steps.get();
+    if steps > config.train_timesteps {
+        return Err(ScheduleError::TooManySteps { steps, trained: config.train_timesteps });
+    }
+    if sampling.eta.get() > 0.0 && kind != SchedulerKind::Ddim {
+        return Err(ScheduleError::EtaWithoutDdim { scheduler: kind });
+    }
+    // A model's own wish for Karras sigmas concerns the schedulers that have them; a recipe's is a demand.
+    if sampling.sigmas == Some(Sigmas::Karras) && !kind.has_karras() {
+        return Err(ScheduleError::NoKarras { scheduler: kind });
+    }
+    let karras = kind.has_karras() && sampling.sigmas.unwrap_or(config.sigmas) == Sigmas::Karras;
+    let setup = Setup {
+        config,
+        levels: Levels::new(config)?,
+        steps,
+        eta: sampling.eta.get(),
+        karras,
+        spacing: sampling.spacing.or(config.spacing),
+    };
+    let schedule = match kind {
+        SchedulerKind::Ddim => ddim::schedule(&setup),
+        SchedulerKind::Ddpm => ddpm::schedule(&setup),
+        SchedulerKind::Euler => euler::schedule(&setup),
+        SchedulerKind::EulerAncestral => euler::ancestral(&setup),
+        SchedulerKind::Dpmpp2m => dpmpp::schedule(&setup),
+        SchedulerKind::Pndm => pndm::schedule(&setup),
+        SchedulerKind::Lms => lms::schedule(&setup),
+        SchedulerKind::Heun => heun::schedule(&setup),
+        SchedulerKind::UniPc => unipc::schedule(&setup),
+    }?;
+    // Two equal noise levels in a row would divide by nothing.
+    let finite = |update: &Update| update.next.iter().flat_map(|next| &next.0).all(|(_, factor)| factor.is_finite());
+    match schedule.evaluations.iter().find(|evaluation| !finite(&evaluation.update)) {
+        Some(evaluation) => Err(ScheduleError::RepeatedNoiseLevel { step: evaluation.step, steps }),
+        None => Ok(schedule),
+    }
+}
+
 /// Everything about sampling that does not depend on the pictures.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
@@ -62,7 +148,7 @@ impl Update {
 pub struct Combination(pub Vec<(Operand, f64)>);
 
 /// What an update combines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operand {
     /// An entry of the solver's state before the update; `State(0)` is the latents.
     State(usize),

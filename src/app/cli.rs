@@ -1,0 +1,89 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Edit text-to-image diffusion by words
+#[derive(Debug, Parser)]
+#[command(name = "sega", version, about, max_term_width = 100)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Render a recipe's pictures
+    #[cfg(feature = "engine")]
+    Run(RunArgs),
+    /// Report every mistake of recipes, without rendering
+    Check(Recipes),
+    /// Rewrite recipes in the canonical form
+    Fmt(FmtArgs),
+    /// Show what a recipe computes, step by step, without rendering
+    Plan(PlanArgs),
+    /// Explain a setting, a command or an error code
+    Explain(ExplainArgs),
+}
+
+impl Command {
+    /// The command's word.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            #[cfg(feature = "engine")]
+            Self::Run(_) => "run",
+            Self::Check(_) => "check",
+            Self::Fmt(_) => "fmt",
+            Self::Plan(_) => "plan",
+            Self::Explain(_) => "explain",
+        }
+    }
+}
+
+#[cfg(feature = "engine")]
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// The recipe; `-` reads it from the standard input
+    pub(super) recipe: PathBuf,
+    /// The picture's file [default: the recipe's name with `.png`]; with several seeds, each seed is put before the ending
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// Also write the final latents, as the network sees them, as safetensors (tensor `latents`)
+    #[arg(long, value_name = "FILE")]
+    pub(super) latents: Option<PathBuf>,
+    /// Replace files that exist
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Recipes {
+    /// The recipes; `-` reads one from the standard input
+    #[arg(required = true)]
+    pub(super) recipes: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FmtArgs {
+    #[command(flatten)]
+    pub(super) files: Recipes,
+    /// Change nothing; exit with 1 and name the files that are not in the canonical form
+    #[arg(long)]
+    pub(super) check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    /// The recipe; `-` reads it from the standard input
+    pub(super) recipe: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// A setting (`threshold`), a command (`fmt`) or an error code; without it, the list of all
+    pub(super) word: Option<String>,
+}

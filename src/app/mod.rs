@@ -1,0 +1,73 @@
+//! The commands. Only here are the clock, the environment and the command line read.
+
+mod cli;
+mod explain;
+mod fmt;
+mod input;
+mod plan;
+mod report;
+#[cfg(feature = "engine")]
+mod run;
+mod session;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use report::Report;
+
+/// How a command ended, when not well.
+#[derive(Debug)]
+enum Failure {
+    /// A recipe has errors, which are reported, or `fmt --check` found differences.
+    Recipe,
+    /// The run failed.
+    Run(Box<dyn std::error::Error>),
+    /// The user ended it.
+    #[cfg_attr(not(feature = "engine"), expect(dead_code, reason = "only a render takes long enough to be interrupted"))]
+    Interrupted,
+}
+
+impl<E: std::error::Error + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Run(Box::new(error))
+    }
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Recipe => 1,
+            Self::Run(_) => 2,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+/// Runs the program with the process' arguments; returns its exit code.
+pub fn main() -> ExitCode {
+    let Cli { command, json } = Cli::parse();
+    let mut report = Report::new(command.name(), json);
+    let result = match &command {
+        #[cfg(feature = "engine")]
+        Command::Run(args) => run::run(args, &mut report),
+        Command::Check(args) => input::check(args, &mut report),
+        Command::Fmt(args) => fmt::fmt(args, &mut report),
+        Command::Plan(args) => plan::plan(args, &mut report),
+        Command::Explain(args) => explain::explain(args, &mut report),
+    };
+    let code = match result {
+        Ok(()) => 0,
+        Err(failure) => {
+            match &failure {
+                Failure::Recipe => {}
+                Failure::Run(error) => report.failure(error.as_ref()),
+                Failure::Interrupted => report.remark("interrupted: nothing was written"),
+            }
+            failure.exit_code()
+        }
+    };
+    report.finish(code);
+    ExitCode::from(code)
+}

@@ -1,0 +1,30 @@
+//! `sega plan`.
+
+use serde_json::json;
+
+use super::Failure;
+use super::cli::PlanArgs;
+use super::input::{folder_of, load};
+use super::report::Report;
+use super::session::{KnownModel, plan_for};
+use crate::plan::table;
+
+/// Shows what a recipe computes. Reads the model's JSON, never its weights.
+pub(super) fn plan(args: &PlanArgs, report: &mut Report) -> Result<(), Failure> {
+    let (source, recipe, checked) = load(&args.recipe, report)?;
+    let known = KnownModel::read(&recipe.model.value, folder_of(&args.recipe))?;
+    let plan = plan_for(&recipe, &known, &checked.file, &source, report)?;
+    let scheduler = recipe.scheduler.unwrap_or(known.card.scheduler.kind);
+    report.field("plan", || table::json(&plan));
+    report.field("scheduler", || json!(scheduler.name()));
+    report.text(&format!(
+        "{}: model `{}`, {}, {scheduler}, {} steps, guidance {}\n\n{}",
+        source.name,
+        recipe.model.value,
+        plan.size,
+        recipe.steps.get(),
+        recipe.guidance,
+        table::table(&plan)
+    ));
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! What stays known between renders: a model's files, card, tokenizer and network. The only owner of caches.
+
+use std::path::Path;
+
+use super::Failure;
+use super::report::Report;
+use crate::diagnostic::{Code, Diagnostic, Label};
+use crate::model::card::{Card, CardTexts};
+use crate::model::files::ModelFiles;
+use crate::plan::{self, Plan};
+use crate::recipe::Recipe;
+use crate::source::{Source, Span};
+use crate::syntax::{Entry, File};
+
+/// A model as far as its JSON tells.
+pub(super) struct KnownModel {
+    #[cfg_attr(not(feature = "engine"), expect(dead_code, reason = "weights are for the engine"))]
+    pub(super) files: ModelFiles,
+    pub(super) card: Card,
+}
+
+impl KnownModel {
+    /// Finds the model that a recipe names and reads its card.
+    pub(super) fn read(name: &str, folder: &Path) -> Result<Self, Failure> {
+        let files = ModelFiles::locate(name, folder)?;
+        let card = Card::new(&CardTexts::gather(|path| files.text(path))?)?;
+        Ok(Self { files, card })
+    }
+}
+
+/// Plans a recipe for a model. What the model cannot do is a mistake of the recipe: it is reported with its place.
+pub(super) fn plan_for(
+    recipe: &Recipe,
+    known: &KnownModel,
+    file: &File,
+    source: &Source,
+    report: &mut Report,
+) -> Result<Plan, Failure> {
+    plan::build(recipe, &known.card).map_err(|error| {
+        let span = error.settings().iter().find_map(|key| setting_span(file, key)).unwrap_or(recipe.model.span);
+        let diagnostic = Diagnostic {
+            code: Code::UnfitForModel,
+            message: error.to_string(),
+            labels: vec![Label { span, text: format!("with the model `{}`", recipe.model.value) }],
+            help: Some(error.remedy()),
+        };
+        report.diagnostics(source, &[diagnostic]);
+        Failure::Recipe
+    })
+}
+
+/// Where a setting of the top level stands.
+fn setting_span(file: &File, key: &str) -> Option<Span> {
+    file.entries.iter().find_map(|entry| match entry {
+        Entry::Setting(setting) if setting.key.value == key => Some(setting.span),
+        _ => None,
+    })
+}
+
+#[cfg(feature = "engine")]
+pub(super) use loaded::LoadedModel;
+
+#[cfg(feature = "engine")]
+mod loaded {
+    use super::{Failure, KnownModel, Report};
+    use crate::engine::network::Condition;
+    use crate::engine::ModelWeights;
+    use crate::engine::render::Painter;
+    use crate::model::tokenizer::Tokenizer;
+    use crate::plan::Plan;
+
+    /// A model with its weights.
+    pub(in crate::app) struct LoadedModel {
+        tokenizer: Tokenizer,
+        pub(in crate::app) painter: Painter,
+    }
+
+    impl LoadedModel {
+        /// Reads the weights of a known model.
+        pub(in crate::app) fn load(known: &KnownModel) -> Result<Self, Failure> {
+            let KnownModel { files, card } = known;
+            let tokenizer = Tokenizer::read(files, card.max_tokens())?;
+            let weights = ModelWeights {
+                unet: files.weights("unet")?,
+                text_encoder: files.weights("text_encoder")?,
+                vae: files.weights("vae")?,
+            };
+            let painter = Painter::load(card, &weights)?;
+            Ok(Self { tokenizer, painter })
+        }
+
+        /// Encodes a plan's texts, and warns of what the model cannot read of them.
+        pub(in crate::app) fn condition(&self, plan: &Plan, report: &mut Report) -> Result<Condition, Failure> {
+            let mut rows = Vec::new();
+            for (row, text) in plan.texts.iter().enumerate() {
+                let tokens = self.tokenizer.encode(text)?;
+                if let Some(dropped) = &tokens.dropped {
+                    report.warning(&format!(
+                        "{} is too long for the model: `{}` has no effect; shorten it",
+                        plan.row_name(row),
+                        dropped.trim()
+                    ));
+                }
+                rows.push(tokens.ids);
+            }
+            Ok(self.painter.condition(&rows)?)
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! PNG files that carry the recipe they were made from.
+
+use std::io::Cursor;
+
+use png::text_metadata::ITXtChunk;
+use png::{BitDepth, ColorType, Decoder, DecodingError, Encoder};
+
+use super::{ArtifactError, Picture};
+
+/// The keyword of the text chunk that holds the recipe.
+pub const RECIPE_KEYWORD: &str = "sega";
+
+/// Encodes a picture with a recipe's text in a compressed UTF-8 text chunk (`iTXt`, PNG specification 11.3.3.4).
+pub fn encode(picture: &Picture, recipe: &str) -> Result<Vec<u8>, ArtifactError> {
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes, picture.width as u32, picture.height as u32);
+    encoder.set_color(ColorType::Rgb);
+    encoder.set_depth(BitDepth::Eight);
+    encoder.add_text_chunk("Software".to_owned(), concat!("sega ", env!("CARGO_PKG_VERSION")).to_owned())?;
+    let mut writer = encoder.write_header()?;
+    let mut chunk = ITXtChunk::new(RECIPE_KEYWORD, recipe);
+    chunk.compressed = true;
+    writer.write_text_chunk(&chunk)?;
+    writer.write_image_data(&picture.rgb)?;
+    writer.finish()?;
+    Ok(bytes)
+}
+
+/// The recipe in a PNG file; `None` where there is none.
+pub fn recipe(bytes: &[u8]) -> Result<Option<String>, DecodingError> {
+    let mut reader = Decoder::new(Cursor::new(bytes)).read_info()?;
+    // Text may also stand behind the image.
+    reader.finish()?;
+    let chunks = &reader.info().utf8_text;
+    let Some(chunk) = chunks.iter().find(|chunk| chunk.keyword == RECIPE_KEYWORD) else { return Ok(None) };
+    chunk.get_text().map(Some)
+}

@@ -1,0 +1,84 @@
+//! Why a schedule cannot be made.
+
+use crate::model::training::SchedulerKind;
+
+/// Why a schedule cannot be made.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ScheduleError {
+    /// More steps than training timesteps.
+    #[error("{steps} steps are more than the {trained} timesteps that the model was trained on")]
+    TooManySteps {
+        /// The steps asked for.
+        steps: usize,
+        /// The training timesteps.
+        trained: usize,
+    },
+    /// eta for a scheduler that has none.
+    #[error("`eta` is a setting of ddim; the scheduler here is {scheduler}")]
+    EtaWithoutDdim {
+        /// The scheduler.
+        scheduler: SchedulerKind,
+    },
+    /// Karras sigmas for a scheduler that has none.
+    #[error("{scheduler} has no `sigmas karras`")]
+    NoKarras {
+        /// The scheduler.
+        scheduler: SchedulerKind,
+    },
+    /// The spacing leads past the last training timestep.
+    #[error("timestep {timestep} lies beyond the {trained} timesteps that the model was trained on")]
+    BeyondTraining {
+        /// The first such timestep.
+        timestep: f64,
+        /// The training timesteps.
+        trained: usize,
+    },
+    /// Two steps at the same noise level.
+    #[error("step {step} of {steps} has the same noise level as its neighbour")]
+    RepeatedNoiseLevel {
+        /// The step.
+        step: usize,
+        /// The steps asked for.
+        steps: usize,
+    },
+    /// The model's list of betas does not fit.
+    #[error("the model's scheduler lists {given} betas for {trained} training timesteps")]
+    TrainedBetas {
+        /// Betas in the list.
+        given: usize,
+        /// The training timesteps.
+        trained: usize,
+    },
+    /// The model's betas make no noise schedule.
+    #[error("the betas of the model's scheduler make no noise schedule: the signal at timestep {timestep} is {signal}")]
+    Betas {
+        /// Where.
+        timestep: usize,
+        /// The cumulative product of 1 - beta there.
+        signal: f64,
+    },
+}
+
+impl ScheduleError {
+    /// The recipe's settings that are to blame, the first that is given first.
+    pub fn settings(&self) -> &'static [&'static str] {
+        match self {
+            Self::TooManySteps { .. } => &["steps"],
+            Self::EtaWithoutDdim { .. } => &["eta"],
+            Self::NoKarras { .. } => &["sigmas"],
+            Self::BeyondTraining { .. } | Self::RepeatedNoiseLevel { .. } => &["steps", "spacing", "scheduler"],
+            Self::TrainedBetas { .. } | Self::Betas { .. } => &["model"],
+        }
+    }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::TooManySteps { trained, .. } => format!("lower `steps` to {trained} or less; 30 to 50 are usual"),
+            Self::EtaWithoutDdim { .. } => "say `scheduler ddim`, or take `eta` away".to_owned(),
+            Self::NoKarras { .. } => "say `scheduler dpmpp-2m`, or take `sigmas` away".to_owned(),
+            Self::BeyondTraining { .. } | Self::RepeatedNoiseLevel { .. } => "lower `steps`, or say `spacing linspace`".to_owned(),
+            Self::TrainedBetas { .. } | Self::Betas { .. } => "fetch the model again: its `scheduler_config.json` is damaged".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The commands that need no engine: check, fmt, plan, explain.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+const GOOD: &str = "sega 1\n\nmodel     \"mini\"\nprompt    \"a portrait\"\n";
+
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+fn sega(folder: &TempDir, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_sega")).args(arguments).current_dir(folder.path()).output().unwrap()
+}
+
+/// Runs `arguments`, expects the exit code and `words` in what is printed.
+fn check(folder: &TempDir, arguments: &[&str], code: i32, words: &[&str]) {
+    let output = sega(folder, arguments);
+    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{printed}");
+    for word in words {
+        assert!(printed.contains(word), "no `{word}` in: {printed}");
+    }
+}
+
+#[test]
+fn check_reports_every_file() {
+    let folder = folder(&[("good.sega", GOOD), ("bad.sega", "sega 1\nmodel \"mini\"\n")]);
+    check(&folder, &["check", "good.sega"], 0, &["good.sega: no mistakes"]);
+    check(&folder, &["check", "good.sega", "bad.sega"], 1, &["good.sega: no mistakes", "bad.sega: 1 error", "prompt"]);
+    check(&folder, &["check", "nowhere.sega"], 2, &["nowhere.sega"]);
+}
+
+#[test]
+fn check_speaks_json() {
+    let folder = folder(&[("bad.sega", "sega 1\nmodel \"mini\"\nprompt \"x\"\nstepz 3\n")]);
+    let output = sega(&folder, &["check", "--json", "bad.sega"]);
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["format_version"], 1);
+    assert_eq!(document["exit_code"], 1);
+    assert_eq!(document["files"][0]["errors"], 1);
+    insta::assert_snapshot!("json_diagnostic", format!("{:#}", document["diagnostics"]));
+}
+
+#[test]
+fn a_file_that_is_not_text_is_no_recipe() {
+    let folder = folder(&[]);
+    fs::write(folder.path().join("a.sega"), [b's', 0xff, 0xfe]).unwrap();
+    check(&folder, &["check", "a.sega"], 2, &["UTF-8"]);
+}
+
+#[test]
+fn fmt_rewrites_and_checks() {
+    let untidy = "sega   1\nmodel \"mini\"\n   prompt    \"a portrait\"";
+    let folder = folder(&[("a.sega", untidy)]);
+    check(&folder, &["fmt", "--check", "a.sega"], 1, &["a.sega"]);
+    assert_eq!(fs::read_to_string(folder.path().join("a.sega")).unwrap(), untidy);
+    check(&folder, &["fmt", "a.sega"], 0, &["formatted"]);
+    check(&folder, &["fmt", "--check", "a.sega"], 0, &[]);
+    let text = fs::read_to_string(folder.path().join("a.sega")).unwrap();
+    assert!(text.contains("model     \"mini\"\n"), "{text}");
+}
+
+#[test]
+fn fmt_refuses_what_it_cannot_read() {
+    let broken = "sega 1\nmodel \"mini\nprompt \"x\"\n";
+    let folder = folder(&[("a.sega", broken)]);
+    check(&folder, &["fmt", "a.sega"], 1, &["a.sega"]);
+    assert_eq!(fs::read_to_string(folder.path().join("a.sega")).unwrap(), broken);
+}
+
+#[test]
+fn the_standard_input_is_a_file_too() {
+    let folder = folder(&[]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sega"))
+        .args(["fmt", "-"])
+        .current_dir(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"sega 1\nmodel \"mini\"").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "sega      1\nmodel     \"mini\"\n");
+}
+
+#[test]
+fn plan_shows_the_schedule() {
+    let folder = folder(&[("a.sega", GOOD)]);
+    check(&folder, &["plan", "a.sega"], 0, &["timestep", "unconditional prompt", "60 network evaluations", "ddim"]);
+    let output = sega(&folder, &["plan", "--json", "a.sega"]);
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["plan"]["steps"].as_array().unwrap().len(), 30);
+    assert_eq!(document["plan"]["network_evaluations"], 60);
+}
+
+#[test]
+fn what_a_model_cannot_do_is_shown_at_its_place() {
+    let folder = folder(&[("a.sega", &format!("{GOOD}scheduler dpmpp-2m\nsteps     1000\nspacing   leading\n"))]);
+    check(&folder, &["plan", "a.sega"], 1, &["1000", "a.sega:"]);
+}
+
+#[test]
+fn explain_knows_settings_commands_and_codes() {
+    let folder = folder(&[]);
+    check(&folder, &["explain", "threshold"], 0, &["threshold", "90%"]);
+    check(&folder, &["explain", "fmt"], 0, &["canonical"]);
+    check(&folder, &["explain"], 0, &["threshold", "plan"]);
+    check(&folder, &["explain", "treshold"], 1, &["treshold", "`threshold`"]);
+    for code in sega::diagnostic::Code::ALL {
+        check(&folder, &["explain", code.as_str()], 0, &[code.as_str()]);
+    }
+}
+
+#[test]
+fn every_example_is_right_and_canonical() {
+    let recipes = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
+    let folder = folder(&[]);
+    for entry in fs::read_dir(recipes).unwrap() {
+        let path = entry.unwrap().path();
+        let path = path.to_str().unwrap();
+        check(&folder, &["check", path], 0, &["no mistakes"]);
+        check(&folder, &["fmt", "--check", path], 0, &[]);
+        check(&folder, &["plan", path], 0, &["network evaluations"]);
+    }
+}

@@ -1,0 +1,201 @@
+"""Compares sega with the reference implementation: the same checkpoints, seeds and settings, job by job.
+
+usage: parity.py [--sega PROGRAM] [--work FOLDER] [--vocab FOLDER] [--only NAME]
+One command for everything:  "$(tools/reference/setup.sh)" tools/reference/parity.py
+Builds the release program if none is given, makes the checkpoints (random weights, SD 1.x and 2.x shape in miniature), renders every
+job of JOBS with both and prints a line for each: the greatest difference of the final latents relative to their largest value, and the
+share of the picture's values within one grey level. --vocab is the CLIP tokenizer's folder (vocab.json, merges.txt); the default is the
+one of the embedded model, which these random weights do not mind.
+A job whose latents differ by more than 1e-4 is looked into: the reference renders it again from initial latents moved by one unit in
+the last place. Where that alone moves its result as far, an element sat on a threshold's quantile and fell on the other side.
+"""
+import argparse, json, pathlib, subprocess, sys
+import numpy as np, torch
+from safetensors.numpy import load_file
+from PIL import Image
+
+here = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(here))
+import render  # noqa: E402
+
+WORDS = dict(DDIMScheduler="ddim", DDPMScheduler="ddpm", EulerDiscreteScheduler="euler", EulerAncestralDiscreteScheduler="euler-ancestral",
+             DPMSolverMultistepScheduler="dpmpp-2m", PNDMScheduler="pndm", LMSDiscreteScheduler="lms", HeunDiscreteScheduler="heun",
+             UniPCMultistepScheduler="unipc")
+DDIM, DDPM, EULER, ANCESTRAL, DPM, PNDM, LMS, HEUN, UNIPC = WORDS
+
+
+def concept(text, strength=5, threshold=.9, warmup=0, cooldown=None, weight=1, minus=False):
+    return dict(text=text, strength=strength, threshold=threshold, warmup=warmup, cooldown=cooldown, weight=weight, minus=minus)
+
+
+def job(name, checkpoint, scheduler=None, steps=20, concepts=(), edition1=False, **more):
+    """`edition1`: SEGA.md says that the recipe without `compat diffusers` must agree as well."""
+    config = dict(more.pop("scheduler_config", {}))
+    if scheduler in (DDIM, DDPM):
+        config["clip_sample"] = False
+    if scheduler == PNDM:
+        config["skip_prk_steps"] = True
+    made = dict(name=name, checkpoint=checkpoint, scheduler=scheduler, scheduler_config=config, steps=steps, concepts=list(concepts), edition1=edition1,
+                prompt="a portrait of a woman", negative=None, seed=42, width=128, height=128, guidance=7.5, eta=0.0, momentum=0.0, beta=0.4)
+    made.update(more)
+    return made
+
+
+GLASSES, SMILE, NIGHT = "glasses, wearing glasses", "smile", "at night"
+KARRAS, TRAILING = dict(use_karras_sigmas=True), dict(timestep_spacing="trailing")
+JOBS = [
+    # No concept: the schedulers and the network by themselves.
+    job("plain-pndm", "tiny-0", steps=20, edition1=True),
+    job("plain-ddim-v", "tiny-v-0", steps=20, negative="blurry", edition1=True),
+    job("plain-one-step", "tiny-1", DDIM, steps=1, edition1=True),
+    job("plain-no-guidance", "tiny-1", EULER, steps=5, guidance=1.0, edition1=True),
+    job("plain-dpmpp-karras", "tiny-2", DPM, steps=20, scheduler_config=KARRAS, edition1=True),
+    job("plain-euler-trailing", "tiny-v-1", EULER, steps=20, scheduler_config=TRAILING, edition1=True),
+    # One concept under every scheduler.
+    job("one-ddim", "tiny-0", DDIM, concepts=[concept(GLASSES, warmup=5)], momentum=.3, beta=.6, edition1=True),
+    job("one-ddim-eta", "tiny-1", DDIM, concepts=[concept(GLASSES, threshold=.5)], eta=1.0, edition1=True),
+    job("one-ddim-eta-v", "tiny-v-2", DDIM, concepts=[concept(SMILE, threshold=.99, minus=True)], eta=1.0, edition1=True),
+    job("one-ddpm", "tiny-2", DDPM, concepts=[concept(SMILE, strength=6, warmup=2)], edition1=True),
+    job("one-euler", "tiny-0", EULER, concepts=[concept(GLASSES, threshold=.99, warmup=3)], momentum=.1, edition1=True),
+    job("one-euler-ancestral", "tiny-1", ANCESTRAL, concepts=[concept(GLASSES, warmup=5)], momentum=.5, beta=.6, edition1=True),
+    job("one-dpmpp", "tiny-2", DPM, concepts=[concept(NIGHT, threshold=.5, minus=True)], edition1=True),
+    job("one-pndm", "tiny-1", concepts=[concept(GLASSES)], momentum=.3, beta=.6, edition1=True),
+    job("one-lms", "tiny-0", LMS, concepts=[concept(GLASSES, warmup=4, weight=.5)], momentum=.1, edition1=True),
+    job("one-heun", "tiny-1", HEUN, steps=2, concepts=[concept(GLASSES, threshold=.5)], edition1=True),
+    job("one-unipc", "tiny-2", UNIPC, concepts=[concept(SMILE, threshold=.9, warmup=5)], edition1=True),
+    # The same with v-prediction.
+    job("one-pndm-v", "tiny-v-0", PNDM, steps=20, concepts=[concept(GLASSES)], edition1=True),
+    job("one-euler-v", "tiny-v-1", EULER, concepts=[concept(SMILE, warmup=5)], momentum=.3, beta=.6),
+    job("one-dpmpp-v", "tiny-v-2", DPM, concepts=[concept(NIGHT, threshold=.5)], width=96, height=160, edition1=True),
+    job("one-unipc-karras-v", "tiny-v-0", UNIPC, concepts=[concept(GLASSES)], scheduler_config=KARRAS, edition1=True),
+    job("one-ancestral-v", "tiny-v-1", ANCESTRAL, steps=5, concepts=[concept(SMILE, threshold=0)], edition1=True),
+    job("one-lms-v", "tiny-v-2", LMS, concepts=[concept(GLASSES, minus=True)], edition1=True),
+    job("one-heun-v", "tiny-v-0", HEUN, steps=1, concepts=[concept(GLASSES, threshold=.9)], edition1=True),
+    job("one-ddpm-v", "tiny-v-1", DDPM, steps=5, concepts=[concept(GLASSES, threshold=.9)], edition1=True),
+    # Thresholds, warm-ups, cooldowns, weights, momentum, sizes.
+    job("threshold-0", "tiny-1", DDIM, steps=5, concepts=[concept(GLASSES, strength=2, threshold=0)], edition1=True),
+    job("warm-up-longer-than-the-render", "tiny-2", DDIM, steps=5, concepts=[concept(GLASSES, warmup=10)], momentum=.3, beta=.6, edition1=True),
+    job("cooldown", "tiny-0", DDIM, concepts=[concept(GLASSES, warmup=2, cooldown=10)]),
+    job("cooldown-momentum", "tiny-1", DDIM, concepts=[concept(GLASSES, warmup=2, cooldown=10)], momentum=.5, beta=.6),
+    job("three-equal", "tiny-0", DDIM, concepts=[concept(GLASSES, warmup=5), concept(SMILE, minus=True, warmup=5), concept(NIGHT, threshold=.5, warmup=5)],
+        momentum=.3, beta=.6, edition1=True),
+    job("three-weights", "tiny-1", DPM, concepts=[concept(GLASSES, weight=.5), concept(SMILE, minus=True, weight=2), concept(NIGHT, threshold=.5, weight=0)],
+        momentum=.3, beta=.6, width=96, height=160, edition1=True),
+    job("three-staggered", "tiny-2", DDIM, concepts=[concept(GLASSES, warmup=2), concept(SMILE, minus=True, warmup=6), concept(NIGHT, threshold=.5, warmup=10, weight=.5)],
+        momentum=.3, beta=.6, negative="blurry, ugly"),
+    job("three-staggered-pndm", "tiny-0", concepts=[concept(GLASSES, warmup=1), concept(SMILE, minus=True, warmup=6), concept(NIGHT, threshold=.5, warmup=10)],
+        momentum=.3, beta=.6, width=160, height=96),
+    job("three-staggered-cooldowns", "tiny-1", EULER, concepts=[concept(GLASSES, warmup=1, cooldown=8), concept(SMILE, minus=True, warmup=6), concept(NIGHT, warmup=4, cooldown=15)],
+        momentum=.3, beta=.6),
+    job("three-never-all-warm", "tiny-2", UNIPC, concepts=[concept(GLASSES, warmup=1), concept(SMILE, minus=True, warmup=30), concept(NIGHT, warmup=4, cooldown=15)],
+        momentum=.3, beta=.6),
+    job("three-staggered-v", "tiny-v-0", DDIM, concepts=[concept(GLASSES, warmup=2), concept(SMILE, minus=True, warmup=6), concept(NIGHT, threshold=.5, warmup=10)],
+        momentum=.3, beta=.6, negative="blurry", width=96, height=160),
+    job("three-cooldowns-v", "tiny-v-2", DPM, concepts=[concept(GLASSES, warmup=2, cooldown=12), concept(SMILE, minus=True, warmup=2), concept(NIGHT, warmup=2, cooldown=6)],
+        momentum=.5, beta=.6),
+    job("two-steps", "tiny-2", DDIM, steps=2, concepts=[concept(GLASSES), concept(SMILE, minus=True)], seed=7, edition1=True),
+    job("one-step-three", "tiny-v-1", DDIM, steps=1, concepts=[concept(GLASSES), concept(SMILE, minus=True), concept(NIGHT)], seed=2**32 + 7, edition1=True),
+]
+
+
+def recipe(job, checkpoint, compat):
+    """The job as a recipe."""
+    lines = ["sega 1", f'model {json.dumps(str(checkpoint))}', f'prompt {json.dumps(job["prompt"])}', f'seed {job["seed"]}',
+             f'size {job["width"]}x{job["height"]}', f'steps {job["steps"]}', f'guidance {job["guidance"]}',
+             f'momentum {job["momentum"]}', f'beta {job["beta"]}']
+    if job["negative"]:
+        lines.append(f'negative {json.dumps(job["negative"])}')
+    if compat:
+        lines.append("compat diffusers")
+    if job["scheduler"]:
+        lines.append(f'scheduler {WORDS[job["scheduler"]]}')
+    if job["eta"]:
+        lines.append(f'eta {job["eta"]}')
+    if job["scheduler_config"].get("use_karras_sigmas"):
+        lines.append("sigmas karras")
+    if spacing := job["scheduler_config"].get("timestep_spacing"):
+        lines.append(f"spacing {spacing}")
+    for i, c in enumerate(job["concepts"]):
+        kind = "minus" if c["minus"] else "plus"
+        steps = "" if c["cooldown"] is None else f', steps 0..{c["cooldown"]}'
+        lines.append(f'{kind} c{i} {json.dumps(c["text"])} {{ strength {c["strength"]}, threshold {c["threshold"]}, warmup {c["warmup"]}, weight {c["weight"]}{steps} }}')
+    return "\n".join(lines) + "\n"
+
+
+class Reference:
+    """The reference's pipelines, each loaded once."""
+
+    def __init__(self):
+        self.pipes = {}
+
+    def __call__(self, checkpoint, job):
+        key = (checkpoint, job["scheduler"], json.dumps(job["scheduler_config"]))
+        if key not in self.pipes:
+            self.pipes[key] = render.load(str(checkpoint), torch.float32, job)
+        _, latents, image = render.call(self.pipes[key], job, "cpu")
+        return latents.float().numpy(), (image[0].permute(1, 2, 0).numpy() * 255).round().astype(int)
+
+    def nudged(self, checkpoint, job):
+        """The result from initial latents moved by one unit in the last place."""
+        pipe, make = self.pipes[(checkpoint, job["scheduler"], json.dumps(job["scheduler_config"]))], None
+        make = pipe.prepare_latents
+        pipe.prepare_latents = lambda *a, **k: torch.nextafter(make(*a, **k), torch.tensor(torch.inf))
+        try:
+            return self(checkpoint, job)[0]
+        finally:
+            pipe.prepare_latents = make
+
+
+def run_sega(program, text, out):
+    out.with_suffix(".sega").write_text(text)
+    made = subprocess.run([program, "run", out.with_suffix(".sega"), "-o", out.with_suffix(".png"), "--latents", out.with_suffix(".safetensors"), "--force"],
+                          capture_output=True, text=True)
+    if made.returncode:
+        raise SystemExit(f"{out.name}: exit code {made.returncode}\n{made.stderr}")
+    return load_file(out.with_suffix(".safetensors"))["latents"], np.asarray(Image.open(out.with_suffix(".png"))).astype(int)
+
+
+def apart(a, b):
+    return float(np.abs(a - b).max() / np.abs(b).max())
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--sega", type=pathlib.Path)
+    p.add_argument("--work", type=pathlib.Path, default=here.parents[1] / "target" / "parity")
+    p.add_argument("--vocab", type=pathlib.Path, default=here.parents[1] / "models" / "mini" / "tokenizer")
+    p.add_argument("--only")
+    a = p.parse_args()
+    a.work.mkdir(parents=True, exist_ok=True)
+    if a.sega is None:
+        subprocess.run(["cargo", "build", "--release"], cwd=here.parents[1], check=True)
+        a.sega = here.parents[1] / "target" / "release" / "sega"
+    reference = Reference()
+    within, worst, bad, lines = 0, 0.0, [], 0
+    for job in JOBS:
+        if a.only and a.only not in job["name"]:
+            continue
+        checkpoint = a.work / job["checkpoint"]
+        if not (checkpoint / "model_index.json").exists():
+            kind, seed = job["checkpoint"].rsplit("-", 1)
+            subprocess.run([sys.executable, here / "checkpoint.py", kind, checkpoint, "--seed", seed, "--vocab", a.vocab], check=True, capture_output=True)
+        latents, image = reference(checkpoint, job)
+        for rule in ["compat"] + ["edition 1"] * job["edition1"]:
+            ours, picture = run_sega(a.sega, recipe(job, checkpoint, rule == "compat"), a.work / job["name"])
+            error = apart(ours, latents)
+            pixels = float((np.abs(picture - image) <= 1).mean())
+            note = ""
+            if error > 1e-4:
+                note = f"   reference moved by one unit in the last place of its start: {apart(reference.nudged(checkpoint, job), latents):.1e}"
+            lines += 1
+            within += error <= 1e-4
+            worst = max(worst, error)
+            if not (error <= 1e-3 and pixels >= 0.999):
+                bad.append(job["name"])
+            print(f'{job["name"]:32} {job["checkpoint"]:9} {rule:10} latents {error:.1e}  pixels {pixels:.5f}{note}', flush=True)
+    print(f"{lines} comparisons: {within} within 1e-4, worst {worst:.1e}, {len(bad)} beyond 1e-3 or below 0.999 of the pixels: {bad}")
+    sys.exit(bool(bad))
+
+
+if __name__ == "__main__":
+    main()

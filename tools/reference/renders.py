@@ -1,0 +1,38 @@
+"""Writes what the reference renders on the embedded model: small tables for tests that need no Python.
+
+usage: renders.py     (with the interpreter that setup.sh makes)
+For every job of parity.py, at half its size, writes tests/reference/renders/NAME.json: the recipe, what the network is taken to
+predict (mini estimates the noise; the same weights taken as a velocity make no picture, but the same arithmetic), the final latents
+and every eighth pixel of the picture.
+"""
+import json, pathlib
+import torch
+import parity, render
+
+root = parity.here.parents[1]
+out = root / "tests" / "reference" / "renders"
+
+
+def main():
+    out.mkdir(parents=True, exist_ok=True)
+    for job in parity.JOBS:
+        job = dict(job, width=job["width"] // 2, height=job["height"] // 2)
+        prediction = "v_prediction" if "-v-" in job["checkpoint"] else "epsilon"
+        # The embedded model's own scheduler is ddim; the job's, where it names none, is its checkpoint's.
+        if job["scheduler"] is None:
+            job["scheduler"] = parity.DDIM if prediction == "v_prediction" else parity.PNDM
+        config = dict(job["scheduler_config"], prediction_type=prediction)
+        if job["scheduler"] == parity.PNDM:
+            config["skip_prk_steps"] = True
+        job["scheduler_config"] = config
+        pipe = render.load(str(root / "models" / "mini"), torch.float32, job)
+        _, latents, image = render.call(pipe, job, "cpu")
+        picture = (image[0].permute(1, 2, 0).numpy() * 255).round().astype(int)[::8, ::8]
+        table = dict(prediction=prediction, recipe=parity.recipe(job, "mini", True), edition1=job["edition1"], shape=list(latents.shape),
+                     latents=[float(f"{x:.6g}") for x in latents.flatten().tolist()], picture=picture.flatten().tolist())
+        (out / f'{job["name"]}.json').write_text(json.dumps(table, separators=(",", ":")) + "\n")
+        print(job["name"], latents.abs().max().item())
+
+
+if __name__ == "__main__":
+    main()
