@@ -332,7 +332,7 @@ fn a_torn_file_is_an_error_whatever_its_length() {
             "{error:?}"
         );
         let message = error.to_string();
-        assert!(message.contains("is truncated or not a safetensors file"), "{message}");
+        assert!(message.contains("is incomplete or not a safetensors file"), "{message}");
     }
 }
 

@@ -1,7 +1,7 @@
 """Writes what PyTorch's CPU generator draws: tests/reference/noise/*.json.
 
 usage: noise.py     (with the interpreter that setup.sh makes)
-Each file is a seed: the first numbers of the raw stream, and for several sequences of `torch.randn` calls the bits of the first and last
+Each file is a seed: the numbers of the raw stream from its second on, and for several sequences of `torch.randn` calls the bits of the first and last
 elements of each call and a checksum (the exclusive or of all bits, each rotated left by its index).
 """
 import json, pathlib
@@ -20,12 +20,22 @@ def checksum(bits):
     return total
 
 
+def raw_stream(seed, count):
+    """The first 32-bit numbers. A 64-bit draw shows all bits of every second one; a draw before it shifts which."""
+    low = []
+    for skipped in (0, 1):
+        generator = torch.Generator().manual_seed(seed)
+        torch.empty(skipped, dtype=torch.uint8).random_(generator=generator)
+        low.append([x & 0xFFFFFFFF for x in torch.empty(count // 2, dtype=torch.int64).random_(generator=generator).tolist()])
+    # The first pass shows numbers 1, 3, 5, ...; the second 2, 4, 6, ...; number 0 is never shown whole.
+    return [x for pair in zip(*low) for x in pair]
+
+
 def main():
     out = pathlib.Path(__file__).resolve().parents[2] / "tests" / "reference" / "noise"
     out.mkdir(parents=True, exist_ok=True)
     for seed in SEEDS:
-        raw = torch.empty(64, dtype=torch.int64).random_(0, 2**32 - 1, generator=torch.Generator().manual_seed(seed))
-        # The range 2^32 - 1 is taken modulo; a draw of 2^32 - 1 itself would read 0 (none occurs here).
+        raw = raw_stream(seed, 64)
         sequences = []
         for calls in CALLS:
             generator = torch.Generator().manual_seed(seed)
@@ -34,7 +44,7 @@ def main():
                 bits = [b & 0xFFFFFFFF for b in torch.randn(count, generator=generator).view(torch.int32).tolist()]
                 draws.append(dict(count=count, first=bits[:16], last=bits[-16:], checksum=checksum(bits)))
             sequences.append(draws)
-        table = dict(seed=seed, capability=torch.backends.cpu.get_cpu_capability(), raw=raw.tolist(), sequences=sequences)
+        table = dict(seed=seed, capability=torch.backends.cpu.get_cpu_capability(), raw=raw, sequences=sequences)
         (out / f"{seed}.json").write_text(json.dumps(table, separators=(",", ":")) + "\n")
 
 
