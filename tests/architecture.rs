@@ -60,7 +60,10 @@ fn layers_use_only_what_stands_left_of_them() {
                 assert!(!code.contains(&format!("sega::{other}")), "{file} uses `{other}`");
             }
         }
-        assert!(!code.contains("use crate::{"), "{file}: name each layer in a `use` of its own, so that this test sees it");
+        assert!(
+            !code.contains("use crate::{"),
+            "{file}: name each layer in a `use` of its own, so that this test sees it"
+        );
     }
 }
 
@@ -114,7 +117,8 @@ fn a_plan_holds_no_span_path_or_tensor() {
 #[test]
 fn nothing_below_the_commands_caches() {
     for (file, code) in sources().iter().filter(|(file, _)| layer(file) != "app") {
-        for word in ["OnceCell", "OnceLock", "LazyLock", "LazyCell", "thread_local!", "static mut", "Mutex", "RefCell"] {
+        for word in ["OnceCell", "OnceLock", "LazyLock", "LazyCell", "thread_local!", "static mut", "Mutex", "RefCell"]
+        {
             assert!(!code.contains(word), "{file} keeps state (`{word}`)");
         }
     }

@@ -89,7 +89,7 @@ fn the_standard_input_is_a_file_too() {
         .unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"sega 1\nmodel \"mini\"").unwrap();
     let output = child.wait_with_output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "sega      1\nmodel     \"mini\"\n");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "sega 1\nmodel     \"mini\"\n");
 }
 
 #[test]

@@ -144,7 +144,8 @@ impl Definition {
         let warm_weights: f64 = edits.iter().zip(&warm).filter(|(_, warm)| **warm).map(|((w, _), _)| w).sum();
         for i in 0..e.len() {
             if 0 < warm_count && warm_count < warm.len() && warm_weights > 0.0 {
-                let part = |((w, t), warm): (&(f64, Vec<f64>), &bool)| if *warm { w / warm_weights * t[i] } else { 0.0 };
+                let part =
+                    |((w, t), warm): (&(f64, Vec<f64>), &bool)| if *warm { w / warm_weights * t[i] } else { 0.0 };
                 e[i] += edits.iter().zip(&warm).map(part).sum::<f64>();
             }
             let force = edits.iter().map(|(w, t)| w * t[i]).sum::<f64>() + scale * self.joint[i];

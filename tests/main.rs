@@ -9,9 +9,9 @@ mod explain;
 mod format;
 #[cfg(feature = "engine")]
 mod guidance;
+mod models;
 #[cfg(feature = "engine")]
 mod network;
-mod models;
 #[cfg(feature = "engine")]
 mod noise;
 mod plan;

@@ -56,13 +56,17 @@ fn the_reference_rule_drops_what_cannot_matter_too() {
     check("compat diffusers\nplus a \"hat\" { warmup 0, steps 0..3 }", &[3, 3, 3, 2, 2, 2]);
     // One concept is over while the other warms up: both are needed only for the momentum that comes in at the end.
     check("compat diffusers\nplus a \"hat\" { warmup 0 }\nplus b \"cap\" { warmup 3 }", &[4; 6]);
-    check("compat diffusers\nmomentum 0\nplus a \"hat\" { warmup 0 }\nplus b \"cap\" { warmup 3 }", &[3, 3, 3, 4, 4, 4]);
+    check(
+        "compat diffusers\nmomentum 0\nplus a \"hat\" { warmup 0 }\nplus b \"cap\" { warmup 3 }",
+        &[3, 3, 3, 4, 4, 4],
+    );
     check("compat diffusers\nplus a \"hat\" { warmup 0 }\nplus b \"cap\" { warmup 9 }", &[3; 6]);
 }
 
 #[test]
 fn names_and_order_do_not_change_a_plan() {
-    let blocks = ["plus N1 \"hat\" { warmup 0 }", "minus N2 \"hat\" { warmup 1 }", "plus N3 \"cap\" { warmup 2, steps 1.. }"];
+    let blocks =
+        ["plus N1 \"hat\" { warmup 0 }", "minus N2 \"hat\" { warmup 1 }", "plus N3 \"cap\" { warmup 2, steps 1.. }"];
     let with = |order: [usize; 3], names: [&str; 3]| {
         let lines: Vec<String> = order.iter().map(|&i| blocks[i].replace(&format!("N{}", i + 1), names[i])).collect();
         let mut plan = six_steps(&lines.join("\n"));

@@ -38,7 +38,8 @@ impl Mini {
         let (files, card) = (models::mini(), models::card());
         let tokenizer = Tokenizer::read(&files, card.max_tokens()).unwrap();
         let weights = |part| files.weights(part).unwrap();
-        let weights = ModelWeights { unet: weights("unet"), text_encoder: weights("text_encoder"), vae: weights("vae") };
+        let weights =
+            ModelWeights { unet: weights("unet"), text_encoder: weights("text_encoder"), vae: weights("vae") };
         let painter = Painter::load(&card, &weights).unwrap();
         Self { tokenizer, painter }
     }
@@ -61,15 +62,19 @@ fn check(mini: &Mini, name: &str, reference: &Reference, recipe: &Recipe) {
     let rendered = mini.render(recipe, &reference.prediction);
     assert_eq!(rendered.latents_shape.as_slice(), reference.shape);
     let largest = reference.latents.iter().fold(0.0f64, |most, value| most.max(value.abs()));
-    let errors = rendered.latents.iter().zip(&reference.latents).map(|(&ours, theirs)| (f64::from(ours) - theirs).abs());
+    let errors =
+        rendered.latents.iter().zip(&reference.latents).map(|(&ours, theirs)| (f64::from(ours) - theirs).abs());
     let error = errors.fold(0.0, f64::max) / largest;
     eprintln!("{name} {:?} {error:.1e}", recipe.rule);
-    if std::env::var("X").is_ok() { return; }
+    if std::env::var("X").is_ok() {
+        return;
+    }
     assert!(error <= LATENTS_BOUND, "{name}, {:?}: latents differ by {error:.1e} of the largest", recipe.rule);
 
     let (width, height) = (rendered.picture.width, rendered.picture.height);
     let every_eighth = (0..height).step_by(8).flat_map(|y| (0..width).step_by(8).map(move |x| 3 * (y * width + x)));
-    let ours: Vec<i32> = every_eighth.flat_map(|at| rendered.picture.rgb[at..at + 3].iter().map(|&v| v.into())).collect();
+    let ours: Vec<i32> =
+        every_eighth.flat_map(|at| rendered.picture.rgb[at..at + 3].iter().map(|&v| v.into())).collect();
     assert_eq!(ours.len(), reference.picture.len());
     for (ours, theirs) in ours.iter().zip(&reference.picture) {
         assert!((ours - theirs).abs() <= 1, "{name}, {:?}: a pixel is {ours}, not {theirs}", recipe.rule);
@@ -106,7 +111,8 @@ fn neither_names_nor_the_order_of_concepts_change_a_pixel() {
         r#"plus NAME3 "at night" { warmup 0, steps 1..5 }"#,
     ];
     let render = |order: [usize; 3], names: [&str; 3]| {
-        let lines: Vec<String> = order.iter().map(|&i| blocks[i].replace(&format!("NAME{}", i + 1), names[i])).collect();
+        let lines: Vec<String> =
+            order.iter().map(|&i| blocks[i].replace(&format!("NAME{}", i + 1), names[i])).collect();
         let text = format!("{head}{}\n", lines.join("\n"));
         let checked = sega::recipe::parse(&Source::new("order.sega", text));
         let recipe = checked.recipe.unwrap_or_else(|| panic!("{:?}", checked.diagnostics));

@@ -48,8 +48,10 @@ impl Scene {
 
     /// The names of all files, so that nothing half-written goes unseen.
     fn files(&self) -> Vec<String> {
-        let mut names: Vec<String> =
-            fs::read_dir(self.folder.path()).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into()).collect();
+        let mut names: Vec<String> = fs::read_dir(self.folder.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name().to_string_lossy().into())
+            .collect();
         names.sort();
         names
     }
@@ -129,7 +131,10 @@ fn every_example_renders() {
     for path in examples.map(|entry| entry.unwrap().path()) {
         // Fewer steps and a smaller picture: this is about the recipes, and the full renders are for eyes.
         let text = fs::read_to_string(&path).unwrap();
-        let quick: String = text.lines().map(|line| if line.starts_with("steps") { "steps 4\nsize 64x64\n".into() } else { format!("{line}\n") }).collect();
+        let quick: String = text
+            .lines()
+            .map(|line| if line.starts_with("steps") { "steps 4\nsize 64x64\n".into() } else { format!("{line}\n") })
+            .collect();
         let scene = Scene::new(&quick);
         check(&scene, &["run", "a.sega"], 0, &["wrote"]);
         count += 1;

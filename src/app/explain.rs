@@ -41,5 +41,8 @@ fn commands() -> Vec<Command> {
     // The names live as long as the program: they are leaked once, by one command that then ends.
     let leaked = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
     let about = |command: &clap::Command| command.get_about().map(|about| about.to_string()).unwrap_or_default();
-    Cli::command().get_subcommands().map(|command| (leaked(command.get_name().to_owned()), leaked(about(command)))).collect()
+    Cli::command()
+        .get_subcommands()
+        .map(|command| (leaked(command.get_name().to_owned()), leaked(about(command))))
+        .collect()
 }

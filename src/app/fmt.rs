@@ -32,7 +32,11 @@ pub(super) fn fmt(args: &FmtArgs, report: &mut Report) -> Result<(), Failure> {
         report.item("files", || json!({ "name": source.name, "changed": changed }));
         if args.check {
             if changed {
-                report.remark(&format!("{}: not in the canonical form; `sega fmt {}` repairs it", source.name, path.display()));
+                report.remark(&format!(
+                    "{}: not in the canonical form; `sega fmt {}` repairs it",
+                    source.name,
+                    path.display()
+                ));
             }
         } else if is_stdin(path) {
             report.text(&formatted);

@@ -25,7 +25,10 @@ enum Failure {
     /// The run failed.
     Run(Box<dyn std::error::Error>),
     /// The user ended it.
-    #[cfg_attr(not(feature = "engine"), expect(dead_code, reason = "only a render takes long enough to be interrupted"))]
+    #[cfg_attr(
+        not(feature = "engine"),
+        expect(dead_code, reason = "only a render takes long enough to be interrupted")
+    )]
     Interrupted,
 }
 

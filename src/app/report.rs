@@ -28,7 +28,8 @@ impl Report {
             document.insert("command".into(), json!(command));
             document
         });
-        let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let color =
+            std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self { document, color }
     }
 
@@ -110,10 +111,13 @@ impl Report {
         }
         let template = "{prefix} {bar:30} step {pos}/{len}, {steps_per_second}, {eta} left";
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.with_key("steps_per_second", |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-                // A bar that cannot be written to is not worth an error.
-                let _ = write!(out, "{}", steps_per_second(state.per_sec()));
-            }));
+            bar.set_style(style.with_key(
+                "steps_per_second",
+                |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+                    // A bar that cannot be written to is not worth an error.
+                    let _ = write!(out, "{}", steps_per_second(state.per_sec()));
+                },
+            ));
         }
         bar.set_prefix(label.to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));

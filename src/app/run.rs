@@ -29,7 +29,8 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
     let existing = if args.force || recipe.overwrite { Existing::Replace } else { Existing::Keep };
     let drawn = recipe.seeds.is_empty();
     let seeds = if drawn { vec![random_seed()] } else { recipe.seeds.clone() };
-    let default_output = || if is_stdin(&args.recipe) { "picture.png".into() } else { args.recipe.with_extension("png") };
+    let default_output =
+        || if is_stdin(&args.recipe) { "picture.png".into() } else { args.recipe.with_extension("png") };
     let output = args.output.clone().unwrap_or_else(default_output);
     let several = seeds.len() > 1;
     let outputs: Vec<Outputs> = seeds

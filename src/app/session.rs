@@ -63,8 +63,8 @@ pub(super) use loaded::LoadedModel;
 #[cfg(feature = "engine")]
 mod loaded {
     use super::{Failure, KnownModel, Report};
-    use crate::engine::network::Condition;
     use crate::engine::ModelWeights;
+    use crate::engine::network::Condition;
     use crate::engine::render::Painter;
     use crate::model::tokenizer::Tokenizer;
     use crate::plan::Plan;

@@ -39,9 +39,9 @@ pub fn json(diagnostics: &[Diagnostic], source: &Source) -> Vec<Value> {
         json!({ "offset": offset, "line": line, "column": column })
     };
     let of_one = |diagnostic: &Diagnostic| {
-        let labels = diagnostic.labels.iter().map(|label| {
-            json!({ "start": position(label.span.start), "end": position(label.span.end), "text": label.text })
-        });
+        let labels = diagnostic.labels.iter().map(
+            |label| json!({ "start": position(label.span.start), "end": position(label.span.end), "text": label.text }),
+        );
         json!({
             "file": source.name,
             "severity": diagnostic.code.severity().name(),
@@ -92,7 +92,11 @@ impl miette::Diagnostic for Shown<'_> {
         let labels = self.diagnostic.labels.iter().enumerate().map(|(index, label)| {
             let text = (!label.text.is_empty()).then(|| label.text.clone());
             let span = (label.span.start, label.span.end - label.span.start);
-            if index == 0 { LabeledSpan::new_primary_with_span(text, span) } else { LabeledSpan::new_with_span(text, span) }
+            if index == 0 {
+                LabeledSpan::new_primary_with_span(text, span)
+            } else {
+                LabeledSpan::new_with_span(text, span)
+            }
         });
         Some(Box::new(labels))
     }

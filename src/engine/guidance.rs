@@ -103,7 +103,8 @@ impl CustomOp1 for KeepLargest {
             magnitudes.clear();
             magnitudes.extend(channel.iter().map(|value| value.abs()));
             // A selection, not a sort: one order statistic is all that is needed.
-            let (_, &mut least, _) = magnitudes.select_nth_unstable_by(self.rank.min(channel.len() - 1), f32::total_cmp);
+            let (_, &mut least, _) =
+                magnitudes.select_nth_unstable_by(self.rank.min(channel.len() - 1), f32::total_cmp);
             for value in channel {
                 if value.abs() < least {
                     *value = 0.0;

@@ -28,7 +28,9 @@ pub enum FilesError {
         hint: String,
     },
     /// A hub id.
-    #[error("`{name}` looks like a hub id, and hub downloads are not supported yet: download the model and give its folder")]
+    #[error(
+        "`{name}` looks like a hub id, and hub downloads are not supported yet: download the model and give its folder"
+    )]
     Hub {
         /// The name in the recipe.
         name: String,
@@ -108,7 +110,8 @@ impl ModelFiles {
             }
             return Ok(Self { place: Place::Folder(folder) });
         }
-        let has_ending = |ending: &str| Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending));
+        let has_ending =
+            |ending: &str| Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending));
         if has_ending("safetensors") || has_ending("ckpt") {
             return Err(FilesError::SingleFile { path: folder });
         }
@@ -157,7 +160,10 @@ impl ModelFiles {
         }
         let old = beside.join(if part == "text_encoder" { "pytorch_model.bin".into() } else { format!("{stem}.bin") });
         let hint = if old.exists() {
-            format!(", and `{}` is in PyTorch's pickle format, which is not safe to read: convert it to safetensors", old.display())
+            format!(
+                ", and `{}` is in PyTorch's pickle format, which is not safe to read: convert it to safetensors",
+                old.display()
+            )
         } else {
             "; fetch the model again".to_owned()
         };
@@ -169,14 +175,17 @@ impl ModelFiles {
 /// `owner/name` or `owner/name@revision`: one slash, and no sign of a path.
 fn is_hub_id(name: &str) -> bool {
     let allowed = |part: &str| {
-        !part.is_empty() && !part.starts_with('.') && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c))
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c))
     };
     name.split_once('/').is_some_and(|(owner, name)| allowed(owner) && allowed(name))
 }
 
 /// The files that an index of shards names, each once.
 fn shards(index: &Path) -> Result<Vec<Weights>, FilesError> {
-    let text = std::fs::read_to_string(index).map_err(|cause| FilesError::Unreadable { path: index.to_owned(), cause })?;
+    let text =
+        std::fs::read_to_string(index).map_err(|cause| FilesError::Unreadable { path: index.to_owned(), cause })?;
     let bad = |reason: String| FilesError::BadIndex { path: index.to_owned(), reason };
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
     let map = value["weight_map"].as_object().ok_or_else(|| bad("it has no `weight_map`".to_owned()))?;

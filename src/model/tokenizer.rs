@@ -10,8 +10,7 @@ use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper, SplitDelimi
 use super::files::{FilesError, ModelFiles};
 
 /// The regular expression that cuts a text into words before pairs are merged (CLIP's own).
-const WORDS: &str =
-    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+const WORDS: &str = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
 /// Why a tokenizer cannot be had or used.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +19,9 @@ pub enum TokenizerError {
     #[error(transparent)]
     Files(#[from] FilesError),
     /// It has no vocabulary.
-    #[error("the model has no tokenizer: expected `tokenizer/tokenizer.json`, or `tokenizer/vocab.json` and `tokenizer/merges.txt`")]
+    #[error(
+        "the model has no tokenizer: expected `tokenizer/tokenizer.json`, or `tokenizer/vocab.json` and `tokenizer/merges.txt`"
+    )]
     Missing,
     /// A file is not what it should be.
     #[error("`{path}` is not what a CLIP tokenizer needs: {reason}; fetch the model again")]
@@ -78,9 +79,12 @@ impl Tokenizer {
         let text_of = |value: &serde_json::Value| value.as_str().or(value["content"].as_str()).map(str::to_owned);
         let id = |key: &str, default: &str| {
             let text = text_of(&config[key]).or_else(|| text_of(&special[key])).unwrap_or_else(|| default.to_owned());
-            inner.token_to_id(&text).ok_or_else(|| malformed(CONFIG, format!("its `{key}` `{text}` is not in the vocabulary")))
+            inner
+                .token_to_id(&text)
+                .ok_or_else(|| malformed(CONFIG, format!("its `{key}` `{text}` is not in the vocabulary")))
         };
-        let (begin, end, pad) = (id("bos_token", "<|startoftext|>")?, id("eos_token", "<|endoftext|>")?, id("pad_token", "<|endoftext|>")?);
+        let (begin, end, pad) =
+            (id("bos_token", "<|startoftext|>")?, id("eos_token", "<|endoftext|>")?, id("pad_token", "<|endoftext|>")?);
         let given = config["model_max_length"].as_f64().filter(|length| *length >= 2.0).unwrap_or(f64::INFINITY);
         let length = given.min(max_tokens as f64) as usize;
         Ok(Self { inner, length, begin, end, pad })
@@ -95,7 +99,8 @@ impl Tokenizer {
         ids.extend(encoding.get_ids().iter().take(room));
         ids.push(self.end);
         ids.resize(self.length, self.pad);
-        let dropped = encoding.get_offsets().get(room).map(|&(start, _)| text.get(start..).unwrap_or_default().to_owned());
+        let dropped =
+            encoding.get_offsets().get(room).map(|&(start, _)| text.get(start..).unwrap_or_default().to_owned());
         Ok(Tokens { ids, dropped })
     }
 }
@@ -129,7 +134,8 @@ fn from_vocabulary(files: &ModelFiles) -> Result<Inner, TokenizerError> {
     let pattern = |expression: &str| tokenizers::normalizers::replace::ReplacePattern::Regex(expression.to_owned());
     let spaces = Replace::new(pattern(r"\s+"), " ").map_err(|error| malformed(VOCABULARY, error))?;
     let words = tokenizers::pre_tokenizers::split::SplitPattern::Regex(WORDS.to_owned());
-    let split = Split::new(words, SplitDelimiterBehavior::Removed, true).map_err(|error| malformed(VOCABULARY, error))?;
+    let split =
+        Split::new(words, SplitDelimiterBehavior::Removed, true).map_err(|error| malformed(VOCABULARY, error))?;
     let mut inner = Inner::new(model);
     let normalizer = Normalizers::new(vec![
         NormalizerWrapper::NFC(NFC),

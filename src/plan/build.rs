@@ -90,10 +90,8 @@ pub fn build(recipe: &Recipe, card: &Card) -> Result<Plan, PlanError> {
     let mut texts = Texts::default();
     let base = texts.row(if guided { &recipe.negative } else { &recipe.prompt });
     let prompt = texts.row(&recipe.prompt);
-    let rows: Vec<Option<usize>> = concepts
-        .iter()
-        .map(|concept| guided.then(|| texts.row(&concept.text)).filter(|&row| row != base))
-        .collect();
+    let rows: Vec<Option<usize>> =
+        concepts.iter().map(|concept| guided.then(|| texts.row(&concept.text)).filter(|&row| row != base)).collect();
 
     let setting =
         Setting { concepts: &concepts, rows: &rows, elements: latents[1] * latents[2], recipe, schedule: &schedule };
@@ -136,7 +134,11 @@ pub fn build(recipe: &Recipe, card: &Card) -> Result<Plan, PlanError> {
         concepts: concepts
             .iter()
             .zip(&rows)
-            .map(|(concept, &row)| PlannedConcept { name: concept.name.value.clone(), direction: concept.direction, row })
+            .map(|(concept, &row)| PlannedConcept {
+                name: concept.name.value.clone(),
+                direction: concept.direction,
+                row,
+            })
             .collect(),
         size,
         latents,

@@ -9,7 +9,8 @@ use crate::recipe::Concept;
 /// An order of concepts by what they say, so that neither their names nor their order in the file changes a sum.
 pub(super) fn content_order(a: &Concept, b: &Concept) -> Ordering {
     let numbers = |concept: &Concept| {
-        let Concept { name: _, direction: _, text: _, strength, threshold, warmup, range, momentum, beta, weight } = concept;
+        let Concept { name: _, direction: _, text: _, strength, threshold, warmup, range, momentum, beta, weight } =
+            concept;
         let scalars = [strength.get(), threshold.get(), momentum.get(), beta.get(), weight.get()];
         (scalars, format!("{warmup:?} {range:?}"))
     };

@@ -16,8 +16,9 @@ pub fn table(plan: &Plan) -> String {
         line.extend((0..plan.concepts.len()).map(|concept| deed(plan, step, concept)));
         lines.push(line);
     }
-    let widths: Vec<usize> =
-        (0..lines[0].len()).map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..lines[0].len())
+        .map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0))
+        .collect();
     let mut out = String::new();
     for line in &lines {
         let mut text = String::new();

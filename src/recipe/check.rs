@@ -56,7 +56,8 @@ fn recipe(file: &File, source: &Source, out: &mut Vec<Diagnostic>) -> Option<Rec
     for field in super::fields::FIELDS.iter().filter(|field| field.required && field.key != "sega") {
         let written = |entry: &Entry| matches!(entry, Entry::Setting(setting) if setting.key.value == field.key);
         if !file.entries.iter().any(written) {
-            let diagnostic = Diagnostic::new(Code::MissingSetting, edition, format!("the recipe has no `{}`", field.key));
+            let diagnostic =
+                Diagnostic::new(Code::MissingSetting, edition, format!("the recipe has no `{}`", field.key));
             let help = format!("add a line such as `{}`", field.example);
             out.push(diagnostic.labelled(format!("`{}` goes below", field.key)).help(help));
         }
@@ -67,7 +68,10 @@ fn recipe(file: &File, source: &Source, out: &mut Vec<Diagnostic>) -> Option<Rec
     let concepts = concepts(file, source, (momentum, beta), out);
 
     let recipe = Recipe {
-        model: Spanned::new(text(&given, "model").unwrap_or_default(), given.get("model").map_or(edition, |model| model.span)),
+        model: Spanned::new(
+            text(&given, "model").unwrap_or_default(),
+            given.get("model").map_or(edition, |model| model.span),
+        ),
         prompt: text(&given, "prompt").unwrap_or_default(),
         negative: text(&given, "negative").unwrap_or_default(),
         seeds: match given.get("seed").map(|seed| &seed.value) {
@@ -109,12 +113,16 @@ fn edition(file: &File, out: &mut Vec<Diagnostic>) -> Option<Span> {
         && number.value != EDITION
     {
         let message = format!("this program does not know edition `{}` of the language", number.text);
-        out.push(Diagnostic::new(Code::UnknownEdition, *span, message).help("write `sega 1`, or get a newer program for a newer edition"));
+        out.push(
+            Diagnostic::new(Code::UnknownEdition, *span, message)
+                .help("write `sega 1`, or get a newer program for a newer edition"),
+        );
         return None;
     }
     let first = file.entries.iter().find(|entry| !matches!(entry, Entry::Comment(_) | Entry::Blank));
     if !matches!(first, Some(Entry::Setting(first)) if first.span == setting.span) {
-        let diagnostic = Diagnostic::new(Code::MissingSetting, setting.span, "the edition is not the recipe's first line");
+        let diagnostic =
+            Diagnostic::new(Code::MissingSetting, setting.span, "the edition is not the recipe's first line");
         out.push(diagnostic.help("move `sega 1` above everything else"));
     }
     Some(setting.span)
@@ -134,7 +142,8 @@ fn concepts(
         if !concept.name.value.is_empty() {
             if let Some(first) = names.get(&concept.name.value) {
                 let message = format!("there are two concepts `{}`", concept.name.value);
-                let diagnostic = Diagnostic::new(Code::RepeatedName, concept.name.span, message).labelled("the same name again");
+                let diagnostic =
+                    Diagnostic::new(Code::RepeatedName, concept.name.span, message).labelled("the same name again");
                 out.push(diagnostic.also_at(*first, "the first is here").help("give each concept a name of its own"));
             } else {
                 names.insert(concept.name.value.clone(), concept.name.span);
@@ -153,8 +162,12 @@ pub(super) fn settings(entries: &[Entry], level: Level, source: &Source, out: &m
         match entry {
             Entry::Comment(_) | Entry::Blank => {}
             Entry::Junk(span) => out.push(
-                Diagnostic::new(Code::Unreadable, *span, format!("`{}` is neither a setting nor a concept", excerpt(source, *span)))
-                    .help("a setting is `key value`, a concept is `plus name \"text\" { settings }`"),
+                Diagnostic::new(
+                    Code::Unreadable,
+                    *span,
+                    format!("`{}` is neither a setting nor a concept", excerpt(source, *span)),
+                )
+                .help("a setting is `key value`, a concept is `plus name \"text\" { settings }`"),
             ),
             Entry::Block(block) if level == Level::Concept => out.push(nested(block)),
             Entry::Block(_) => {}
@@ -165,7 +178,8 @@ pub(super) fn settings(entries: &[Entry], level: Level, source: &Source, out: &m
                 };
                 if let Some(first) = seen.get(field.key) {
                     let message = format!("`{}` is given twice", field.key);
-                    let diagnostic = Diagnostic::new(Code::RepeatedSetting, setting.key.span, message).labelled("again here");
+                    let diagnostic =
+                        Diagnostic::new(Code::RepeatedSetting, setting.key.span, message).labelled("again here");
                     out.push(diagnostic.also_at(*first, "first here").help("keep one of them"));
                     continue;
                 }
@@ -216,7 +230,9 @@ pub(super) fn is_whole(value: &Value, out: &mut Vec<Diagnostic>) -> bool {
         Literal::Text(text) => is_whole_text(text, value.span, out),
         Literal::List(list) => {
             if !list.closed {
-                out.push(Diagnostic::new(Code::Unclosed, value.span, "this list is not closed").help("add the missing `]`"));
+                out.push(
+                    Diagnostic::new(Code::Unclosed, value.span, "this list is not closed").help("add the missing `]`"),
+                );
                 return false;
             }
             list.items.iter().fold(true, |whole, item| match item {
@@ -233,7 +249,10 @@ fn is_whole_text(text: &Text, span: Span, out: &mut Vec<Diagnostic>) -> bool {
         let (message, help) = if text.block {
             ("this text is not closed", "add the missing `\"\"\"`")
         } else {
-            ("this text is not closed on its line", "add the missing `\"`, or begin and end a text of several lines with `\"\"\"`")
+            (
+                "this text is not closed on its line",
+                "add the missing `\"`, or begin and end a text of several lines with `\"\"\"`",
+            )
         };
         out.push(Diagnostic::new(Code::Unclosed, span, message).help(help));
         return false;
@@ -257,7 +276,9 @@ fn unknown(setting: &Setting, level: Level) -> Diagnostic {
     if field(other, key).is_some() {
         let message = format!("`{key}` does not belong to {}", level_name(level));
         let help = match (level, meant) {
-            (Level::Concept, Some(meant)) => format!("in a concept it is called `{meant}`; or move `{key}` to the top level"),
+            (Level::Concept, Some(meant)) => {
+                format!("in a concept it is called `{meant}`; or move `{key}` to the top level")
+            }
             (Level::Concept, None) => format!("move `{key}` to the top level"),
             (Level::Recipe, _) => format!("put it in the braces of a concept: `plus name \"text\" {{ {key} ... }}`"),
         };
@@ -270,10 +291,13 @@ fn unknown(setting: &Setting, level: Level) -> Diagnostic {
         }
         None => match suggest::setting(other, key) {
             Some(meant) => format!("there is `{meant}`, which belongs to {}", level_name(other)),
-            None => format!("{} knows {}", level_name(level), super::fields::keys(level).collect::<Vec<_>>().join(", ")),
+            None => {
+                format!("{} knows {}", level_name(level), super::fields::keys(level).collect::<Vec<_>>().join(", "))
+            }
         },
     };
-    Diagnostic::new(Code::UnknownSetting, setting.key.span, format!("there is no setting `{}`", shortened(key))).help(help)
+    Diagnostic::new(Code::UnknownSetting, setting.key.span, format!("there is no setting `{}`", shortened(key)))
+        .help(help)
 }
 
 fn nested(block: &Block) -> Diagnostic {
@@ -289,7 +313,11 @@ fn excerpt(source: &Source, span: Span) -> String {
 /// A word of bearable length.
 pub(super) fn shortened(text: &str) -> String {
     const LONGEST: usize = 40;
-    if text.chars().count() <= LONGEST { text.to_owned() } else { text.chars().take(LONGEST).chain("...".chars()).collect() }
+    if text.chars().count() <= LONGEST {
+        text.to_owned()
+    } else {
+        text.chars().take(LONGEST).chain("...".chars()).collect()
+    }
 }
 
 /// A setting's number, if it was given.

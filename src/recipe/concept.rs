@@ -55,7 +55,10 @@ fn direction(block: &Block, out: &mut Vec<Diagnostic>) -> Option<Direction> {
     }
     if field(Level::Recipe, &kind.value).is_some() {
         let message = format!("`{}` is a setting, not a concept", kind.value);
-        out.push(Diagnostic::new(Code::UnknownBlock, kind.span, message).help("a setting is one value on one line, without braces"));
+        out.push(
+            Diagnostic::new(Code::UnknownBlock, kind.span, message)
+                .help("a setting is one value on one line, without braces"),
+        );
         return None;
     }
     let meant = suggest::direction(&kind.value);
@@ -63,7 +66,10 @@ fn direction(block: &Block, out: &mut Vec<Diagnostic>) -> Option<Direction> {
         Some(meant) => format!("did you mean `{meant}`?"),
         None => "a concept is added by `plus` or taken away by `minus`".to_owned(),
     };
-    out.push(Diagnostic::new(Code::UnknownBlock, kind.span, format!("there is no `{}` of concepts", shortened(&kind.value))).help(help));
+    out.push(
+        Diagnostic::new(Code::UnknownBlock, kind.span, format!("there is no `{}` of concepts", shortened(&kind.value)))
+            .help(help),
+    );
     Some(if meant == Some("minus") { Direction::Minus } else { Direction::Plus })
 }
 
@@ -92,14 +98,21 @@ fn head(block: &Block, out: &mut Vec<Diagnostic>) -> (Spanned<String>, String) {
                 Literal::Word(word) if is_name(word) => word.clone(),
                 _ => {
                     let diagnostic = Diagnostic::new(Code::BadName, first.span, "this is no name");
-                    let help = format!("a name is a letter, then letters, digits, `_` or `-`: for example `{}`", example_name());
+                    let help = format!(
+                        "a name is a letter, then letters, digits, `_` or `-`: for example `{}`",
+                        example_name()
+                    );
                     out.push(diagnostic.help(help));
                     String::new()
                 }
             };
             if let (Some(extra), Some(last)) = (more.first(), more.last()) {
                 if text.is_none() {
-                    let diagnostic = Diagnostic::new(Code::MissingText, extra.span.to(last.span), "the text of a concept stands in quotes");
+                    let diagnostic = Diagnostic::new(
+                        Code::MissingText,
+                        extra.span.to(last.span),
+                        "the text of a concept stands in quotes",
+                    );
                     out.push(diagnostic.help(format!("write `{} {} \"...\"`", kind.value, name)));
                     return (Spanned::new(name, first.span), String::new());
                 }
@@ -111,7 +124,12 @@ fn head(block: &Block, out: &mut Vec<Diagnostic>) -> (Spanned<String>, String) {
     };
     let Some((value, text)) = text else {
         let message = format!("this `{}` has no text", shortened(&kind.value));
-        let help = format!("say what it looks like, in quotes: `{} {} \"{}\"`", kind.value, name.value, name.value.replace('-', " "));
+        let help = format!(
+            "say what it looks like, in quotes: `{} {} \"{}\"`",
+            kind.value,
+            name.value,
+            name.value.replace('-', " ")
+        );
         out.push(Diagnostic::new(Code::MissingText, kind.span.to(name.span), message).help(help));
         return (name, String::new());
     };
@@ -120,7 +138,8 @@ fn head(block: &Block, out: &mut Vec<Diagnostic>) -> (Spanned<String>, String) {
         out.push(diagnostic.help("say what the concept looks like"));
     }
     if let Some(extra) = text_at.and_then(|at| block.head.get(at + 1)) {
-        let diagnostic = Diagnostic::new(Code::ExtraHead, extra.span, "something stands between the concept's text and its braces");
+        let diagnostic =
+            Diagnostic::new(Code::ExtraHead, extra.span, "something stands between the concept's text and its braces");
         out.push(diagnostic.help("settings stand in the braces: `{ strength 5 }`"));
     }
     (name, text.content.clone())
@@ -128,7 +147,8 @@ fn head(block: &Block, out: &mut Vec<Diagnostic>) -> (Spanned<String>, String) {
 
 fn is_name(word: &str) -> bool {
     let mut characters = word.chars();
-    characters.next().is_some_and(char::is_alphabetic) && characters.all(|c| c.is_alphanumeric() || c == '_' || c == '-')
+    characters.next().is_some_and(char::is_alphabetic)
+        && characters.all(|c| c.is_alphanumeric() || c == '_' || c == '-')
 }
 
 /// A name that a text suggests: its last word.

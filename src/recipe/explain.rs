@@ -24,8 +24,7 @@ pub struct Explanation {
 /// The word may be an address, such as `glasses.strength`: the setting counts.
 pub fn explain(word: &str, commands: &[Command]) -> Vec<Explanation> {
     let word = word.rsplit('.').next().unwrap_or(word);
-    let mut explanations: Vec<Explanation> =
-        FIELDS.iter().filter(|field| field.key == word).map(of_field).collect();
+    let mut explanations: Vec<Explanation> = FIELDS.iter().filter(|field| field.key == word).map(of_field).collect();
     if let Some((_, about)) = DIRECTIONS.iter().find(|(direction, _)| *direction == word) {
         explanations.push(of_direction(word, about));
     }
@@ -56,7 +55,10 @@ pub fn overview(commands: &[Command]) -> String {
         out.push('\n');
     };
     for (level, title) in [(Level::Recipe, "settings of a recipe"), (Level::Concept, "settings of a concept")] {
-        list(title, FIELDS.iter().filter(|field| field.level == level).map(|field| (field.key, brief(field))).collect());
+        list(
+            title,
+            FIELDS.iter().filter(|field| field.level == level).map(|field| (field.key, brief(field))).collect(),
+        );
     }
     list("concepts", DIRECTIONS.iter().map(|(name, about)| (*name, (*about).to_owned())).collect());
     list("commands", commands.iter().map(|(name, about)| (*name, (*about).to_owned())).collect());
@@ -105,7 +107,14 @@ fn of_field(field: &Field) -> Explanation {
     parts.push(("default", field.default.to_owned()));
     parts.extend(field.good.map(|good| ("good", good.to_owned())));
     parts.push(("example", field.example.to_owned()));
-    Explanation { heading: format!("{}: a setting of {}", field.key, level_name(field.level).replace("the top level", "the recipe")), parts }
+    Explanation {
+        heading: format!(
+            "{}: a setting of {}",
+            field.key,
+            level_name(field.level).replace("the top level", "the recipe")
+        ),
+        parts,
+    }
 }
 
 fn of_direction(word: &str, about: &str) -> Explanation {

@@ -161,7 +161,9 @@ pub const FIELDS: &[Field] = &[
         meaning: "The picture's width and height in pixels, multiples of 8.",
         formula: None,
         default: "the model's own",
-        good: Some("the size that the model was trained on: 512x512 for Stable Diffusion 1.x, 768x768 for 2.x, 128x128 for mini"),
+        good: Some(
+            "the size that the model was trained on: 512x512 for Stable Diffusion 1.x, 768x768 for 2.x, 128x128 for mini",
+        ),
         example: "size 128x192",
         aliases: &["width", "height", "resolution", "dimensions"],
     },

@@ -25,7 +25,8 @@ pub(super) fn check(recipe: &Recipe, given: &Settings, concepts: &[(Concept, Set
 fn guidance(recipe: &Recipe, given: &Settings, out: &mut Vec<Diagnostic>) {
     let (Some(guidance), Some(concept)) = (given.get("guidance"), recipe.concepts.first()) else { return };
     if recipe.guidance.get() <= 1.0 {
-        let message = "concepts need guidance: with a guidance scale of 1 there is no unconditional estimate to steer from";
+        let message =
+            "concepts need guidance: with a guidance scale of 1 there is no unconditional estimate to steer from";
         out.push(
             Diagnostic::new(Code::NoGuidance, guidance.span, message)
                 .also_at(concept.name.span, "this concept would be ignored")
@@ -43,25 +44,35 @@ fn scheduler(recipe: &Recipe, given: &Settings, out: &mut Vec<Diagnostic>) {
         && scheduler != SchedulerKind::Ddim
     {
         let message = format!("`eta` is a setting of ddim; {scheduler} has none");
-        out.push(Diagnostic::new(Code::NotForScheduler, span, message).help("take `eta` away, or say `scheduler ddim`"));
+        out.push(
+            Diagnostic::new(Code::NotForScheduler, span, message).help("take `eta` away, or say `scheduler ddim`"),
+        );
     }
     if let Some(span) = at("sigmas")
         && recipe.sigmas == Some(Sigmas::Karras)
         && !scheduler.has_karras()
     {
-        let with: Vec<&str> = SchedulerKind::ALL.iter().filter(|kind| kind.has_karras()).map(|kind| kind.name()).collect();
+        let with: Vec<&str> =
+            SchedulerKind::ALL.iter().filter(|kind| kind.has_karras()).map(|kind| kind.name()).collect();
         let message = format!("{scheduler} has no `sigmas karras`");
-        out.push(Diagnostic::new(Code::NotForScheduler, span, message).help(format!("it works with {}", with.join(", "))));
+        out.push(
+            Diagnostic::new(Code::NotForScheduler, span, message).help(format!("it works with {}", with.join(", "))),
+        );
     }
 }
 
 fn compat(recipe: &Recipe, given: &Settings, concept: &Concept, settings: &Settings, out: &mut Vec<Diagnostic>) {
-    let starts_late = !matches!(concept.range.start, None | Some(StepPoint::Count(0))) && concept.range.resolve(recipe.steps).start > 0;
+    let starts_late = !matches!(concept.range.start, None | Some(StepPoint::Count(0)))
+        && concept.range.resolve(recipe.steps).start > 0;
     if let Some(range) = settings.get("steps")
         && starts_late
     {
-        let message = format!("under `compat diffusers` every concept begins at step 0; `{}` begins later", concept.name.value);
-        out.push(Diagnostic::new(Code::CompatRange, range.span, message).help("begin at `0..`, and act later by a longer `warmup`"));
+        let message =
+            format!("under `compat diffusers` every concept begins at step 0; `{}` begins later", concept.name.value);
+        out.push(
+            Diagnostic::new(Code::CompatRange, range.span, message)
+                .help("begin at `0..`, and act later by a longer `warmup`"),
+        );
     }
     let shared = [("momentum", recipe_momentum(given)), ("beta", recipe_beta(given))];
     for (key, shared) in shared {
@@ -70,7 +81,8 @@ fn compat(recipe: &Recipe, given: &Settings, concept: &Concept, settings: &Setti
         {
             let message = format!("under `compat diffusers` all concepts share one `{key}`");
             out.push(
-                Diagnostic::new(Code::CompatMomentum, own.span, message).help(format!("give `{key}` at the top level, for all concepts")),
+                Diagnostic::new(Code::CompatMomentum, own.span, message)
+                    .help(format!("give `{key}` at the top level, for all concepts")),
             );
         }
     }
@@ -90,15 +102,22 @@ fn effect(recipe: &Recipe, concept: &Concept, settings: &Settings, out: &mut Vec
     for (key, value) in [("strength", concept.strength.get()), ("weight", concept.weight.get())] {
         if value == 0.0 {
             let message = format!("`{name}` changes nothing: its {key} is 0");
-            out.push(Diagnostic::new(Code::NoEffect, span(key), message).help(format!("raise its `{key}`, or take the concept away")));
+            out.push(
+                Diagnostic::new(Code::NoEffect, span(key), message)
+                    .help(format!("raise its `{key}`, or take the concept away")),
+            );
             return;
         }
     }
     let steps = recipe.steps.get();
-    let beyond = |point: Option<StepPoint>, last: usize| matches!(point, Some(StepPoint::Count(count)) if count as usize > last);
+    let beyond =
+        |point: Option<StepPoint>, last: usize| matches!(point, Some(StepPoint::Count(count)) if count as usize > last);
     if beyond(concept.range.end, steps) || beyond(concept.range.start, steps - 1) {
         let message = format!("the steps of `{name}` reach past the last of the {steps} steps");
-        out.push(Diagnostic::new(Code::BeyondRender, span("steps"), message).help("leave the end open, `5..`, or raise the recipe's `steps`"));
+        out.push(
+            Diagnostic::new(Code::BeyondRender, span("steps"), message)
+                .help("leave the end open, `5..`, or raise the recipe's `steps`"),
+        );
     }
     let range = concept.range.resolve(recipe.steps);
     let warmup = concept.warmup.0.resolve(recipe.steps);
@@ -108,7 +127,11 @@ fn effect(recipe: &Recipe, concept: &Concept, settings: &Settings, out: &mut Vec
         } else {
             format!("`{name}` never acts: its warm-up of {warmup} is as long as its {} steps", range.len())
         };
-        let help = if range.is_empty() { "begin its range earlier, or raise the recipe's `steps`" } else { "lower its `warmup`" };
+        let help = if range.is_empty() {
+            "begin its range earlier, or raise the recipe's `steps`"
+        } else {
+            "lower its `warmup`"
+        };
         let place = if settings.contains_key("warmup") { span("warmup") } else { concept.name.span };
         out.push(Diagnostic::new(Code::NeverActive, place, message).help(help));
     }

@@ -37,7 +37,12 @@ pub fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Opti
     let near_enough = |&(candidate, nearness): &(&str, f64)| {
         nearness > 0.85 || strsim::damerau_levenshtein(&word, candidate) <= 1 + candidate.len() / 6
     };
-    words.into_iter().map(nearness).filter(near_enough).max_by(|a, b| a.1.total_cmp(&b.1)).map(|(candidate, _)| candidate)
+    words
+        .into_iter()
+        .map(nearness)
+        .filter(near_enough)
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .map(|(candidate, _)| candidate)
 }
 
 /// The setting that is meant by a word at a level: by another program's name for it, or by a slip.
@@ -60,7 +65,8 @@ pub fn word(word: &str, words: &'static [&'static str]) -> Option<&'static str> 
 /// The direction that is meant by another word.
 pub fn direction(word: &str) -> Option<&'static str> {
     const PLUS: &[&str] = &["add", "with", "more", "concept", "edit", "include", "positive", "increase", "and", "to"];
-    const MINUS: &[&str] = &["remove", "without", "less", "no", "not", "subtract", "reverse", "negate", "exclude", "drop"];
+    const MINUS: &[&str] =
+        &["remove", "without", "less", "no", "not", "subtract", "reverse", "negate", "exclude", "drop"];
     let lower = word.to_lowercase();
     if PLUS.contains(&lower.as_str()) {
         Some("plus")

@@ -49,7 +49,11 @@ impl Reader<'_> {
             (Kind::Edition, Literal::Number(number)) => Ok(Given::Number(number.value)),
             (Kind::Text { empty }, Literal::Text(text)) => {
                 if text.content.trim().is_empty() && !empty {
-                    return Err(self.fail(Code::WrongKind, format!("`{}` is empty", self.field.key), self.for_example()));
+                    return Err(self.fail(
+                        Code::WrongKind,
+                        format!("`{}` is empty", self.field.key),
+                        self.for_example(),
+                    ));
                 }
                 Ok(Given::Text(text.content.clone()))
             }
@@ -66,7 +70,9 @@ impl Reader<'_> {
                 self.whole(number)?;
                 self.within(number.value, &number.text, low, high).map(Given::Number)
             }
-            (Kind::Scale(range), Literal::Number(number)) => self.scale(number, *range.start(), *range.end()).map(Given::Number),
+            (Kind::Scale(range), Literal::Number(number)) => {
+                self.scale(number, *range.start(), *range.end()).map(Given::Number)
+            }
             (Kind::Share, Literal::Number(number)) => self.share(number).map(Given::Number),
             (Kind::Share, Literal::Percent(number)) => self.percent(number).map(Given::Number),
             (Kind::StepCount, _) => self.point(value).map(Given::Point),
@@ -79,9 +85,11 @@ impl Reader<'_> {
                 format!("in a concept `steps` is a range: `{}` alone is one step", number.text),
                 format!("write `{0}..` to begin at step {0}, or `..{0}` to end before it", number.text),
             )),
-            (_, Literal::Junk(text)) if text.starts_with('[') => {
-                Err(self.fail(Code::WrongKind, "a list stands in a list".to_owned(), "take the inner brackets away".to_owned()))
-            }
+            (_, Literal::Junk(text)) if text.starts_with('[') => Err(self.fail(
+                Code::WrongKind,
+                "a list stands in a list".to_owned(),
+                "take the inner brackets away".to_owned(),
+            )),
             _ => Err(self.wrong_kind(&value.value)),
         }
     }
@@ -113,10 +121,14 @@ impl Reader<'_> {
             (Kind::Word(words), Literal::Text(text)) if words.contains(&text.content.as_str()) => {
                 format!("leave the quotes out: `{key} {}`", text.content)
             }
-            (Kind::Count(_) | Kind::Scale(_) | Kind::Share, Literal::Text(text)) if text.content.trim().parse::<f64>().is_ok() => {
+            (Kind::Count(_) | Kind::Scale(_) | Kind::Share, Literal::Text(text))
+                if text.content.trim().parse::<f64>().is_ok() =>
+            {
                 format!("leave the quotes out: `{key} {}`", text.content.trim())
             }
-            (Kind::Scale(_), Literal::Percent(number)) => format!("write a plain number: `{key} {}`", number.value / 100.0),
+            (Kind::Scale(_), Literal::Percent(number)) => {
+                format!("write a plain number: `{key} {}`", number.value / 100.0)
+            }
             _ => self.for_example(),
         };
         self.fail(Code::WrongKind, format!("`{key}` takes {}, not {found}", self.field.kind.expectation()), help)
@@ -145,7 +157,10 @@ impl Reader<'_> {
         if self.field.key == "strength" && number.value < 0.0 {
             return Err(Box::new(
                 Diagnostic::new(Code::NegativeStrength, self.span, format!("`strength {}` is negative", number.text))
-                    .help(format!("the direction is a word: write `strength {}` in a `minus` block to take the concept away", -number.value)),
+                    .help(format!(
+                        "the direction is a word: write `strength {}` in a `minus` block to take the concept away",
+                        -number.value
+                    )),
             ));
         }
         self.within(number.value, &number.text, low, high)
@@ -183,7 +198,11 @@ impl Reader<'_> {
             return Ok(number.value as u32);
         }
         let message = format!("`{}` is no number of steps", number.text);
-        Err(self.fail(Code::OutOfRange, message, "steps are counted from 0; the recipe's `steps` says how many there are".to_owned()))
+        Err(self.fail(
+            Code::OutOfRange,
+            message,
+            "steps are counted from 0; the recipe's `steps` says how many there are".to_owned(),
+        ))
     }
 
     fn range(&self, start: Option<StepPoint>, end: Option<StepPoint>) -> Outcome<StepRange> {
@@ -196,7 +215,11 @@ impl Reader<'_> {
         };
         if empty {
             let message = "this range holds no step: its end must come after its start".to_owned();
-            return Err(self.fail(Code::EmptyRange, message, "ranges are half open: `10..20` is the steps 10 to 19".to_owned()));
+            return Err(self.fail(
+                Code::EmptyRange,
+                message,
+                "ranges are half open: `10..20` is the steps 10 to 19".to_owned(),
+            ));
         }
         Ok(StepRange { start, end })
     }
@@ -279,7 +302,9 @@ impl Reader<'_> {
         let (from, to, by) = (whole(from)?, whole(to)?, by.map(whole).transpose()?.unwrap_or(1));
         if by == 0 || to < from || (to - from) / by >= MOST_SEEDS {
             let message = format!("`{from} to {to} by {by}` gives no list of seeds");
-            let help = format!("a sweep goes up, by 1 or more, over at most {MOST_SEEDS} seeds: `1 to 9 by 2` is 1, 3, 5, 7, 9");
+            let help = format!(
+                "a sweep goes up, by 1 or more, over at most {MOST_SEEDS} seeds: `1 to 9 by 2` is 1, 3, 5, 7, 9"
+            );
             return Err(self.fail(Code::WrongKind, message, help));
         }
         Ok((0..=(to - from) / by).map(|i| Seed(from + i * by)).collect())

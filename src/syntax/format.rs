@@ -55,7 +55,9 @@ fn trailing(comment: Option<&Spanned<String>>, out: &mut String) {
 
 fn setting_text(setting: &Setting, indent: &str) -> Result<String, Broken> {
     let key = &setting.key.value;
-    let column = format!("{key:<width$} ", width = VALUE_COLUMN - 1);
+    // The edition is a heading, not one setting among others.
+    let width = if key == "sega" { 0 } else { VALUE_COLUMN - 1 };
+    let column = format!("{key:<width$} ");
     Ok(format!("{column}{}", values(&setting.values, indent, indent.len() + column.len())?).trim_end().to_owned())
 }
 
@@ -118,7 +120,8 @@ fn value(value: &Value, indent: &str, column: usize) -> Result<String, Broken> {
         Literal::Word(word) => word.clone(),
         Literal::Text(text) if !text.closed || !text.bad_escapes.is_empty() => return Err(broken),
         Literal::Text(text) if text.block => {
-            let line = |line: String| if line.is_empty() { "\n".to_owned() } else { format!("\n{indent}{INDENT}{line}") };
+            let line =
+                |line: String| if line.is_empty() { "\n".to_owned() } else { format!("\n{indent}{INDENT}{line}") };
             let lines: String = block_lines(&text.content).into_iter().map(line).collect();
             format!("\"\"\"{lines}\n{indent}{INDENT}\"\"\"")
         }

@@ -142,22 +142,26 @@ impl Assembly<'_> {
     /// block has a closing brace; where not, it ends before the next line that is not indented.
     fn entries(&mut self, depth: usize, closed: Option<bool>) -> Vec<Entry> {
         let mut entries: Vec<Entry> = Vec::new();
-        let mut empty_line = false;
+        // Nothing but space has been seen on this line; what follows an opening brace on its line is no line of its own.
+        let mut empty_line = depth == 0;
         let mut after_entry = false;
         loop {
-            let line_start = self.at == 0 || self.tokens.get(self.at - 1).is_some_and(|(token, _)| *token == Token::Newline);
-            if line_start && closed == Some(false) && matches!(self.peek(), Some(Token::Value(Literal::Word(_)))) {
+            let unindented = self.at > 0 && self.tokens[self.at - 1].0 == Token::Newline;
+            if unindented && closed == Some(false) && matches!(self.peek(), Some(Token::Value(Literal::Word(_)))) {
                 break;
             }
             match self.peek() {
                 None => break,
                 Some(Token::CloseBrace) if depth > 0 => break,
-                Some(Token::Blank) => self.at += 1,
+                Some(Token::Blank) => {
+                    self.at += 1;
+                    continue;
+                }
                 Some(Token::Newline) => {
-                    if line_start && !empty_line && !entries.is_empty() {
+                    if empty_line && !entries.is_empty() && entries.last() != Some(&Entry::Blank) {
                         entries.push(Entry::Blank);
                     }
-                    empty_line |= line_start;
+                    empty_line = true;
                     after_entry = false;
                     self.at += 1;
                     continue;
@@ -173,9 +177,7 @@ impl Assembly<'_> {
                 }
                 Some(_) => entries.push(self.junk(depth)),
             }
-            if !matches!(self.peek(), Some(Token::Blank)) {
-                empty_line = false;
-            }
+            empty_line = false;
         }
         while entries.last() == Some(&Entry::Blank) {
             entries.pop();
@@ -232,11 +234,20 @@ impl Assembly<'_> {
             return self.block(key, values, depth);
         }
         let is_concept = matches!(key.value.as_str(), "plus" | "minus");
-        let has_head = matches!(values.as_slice(), [name, text, ..] if is_word(name) && matches!(text.value, Literal::Text(_)));
+        let has_head =
+            matches!(values.as_slice(), [name, text, ..] if is_word(name) && matches!(text.value, Literal::Text(_)));
         let comment = self.trailing_comment();
         let span = Span::new(key_span.start, end);
         if is_concept || has_head {
-            return Entry::Block(Block { kind: key, head: values, open_comment: None, body: None, closed: true, comment, span });
+            return Entry::Block(Block {
+                kind: key,
+                head: values,
+                open_comment: None,
+                body: None,
+                closed: true,
+                comment,
+                span,
+            });
         }
         Entry::Setting(Setting { key, values, comment, span })
     }
@@ -323,17 +334,24 @@ impl Assembly<'_> {
                 Some(Token::OpenBracket) => {
                     // A list in a list is a mistake: it is one unreadable item, up to the bracket that closes it.
                     let from = self.span().start;
-                    while !matches!(self.peek(), None | Some(Token::CloseBracket | Token::Newline | Token::OpenBrace | Token::CloseBrace)) {
+                    while !matches!(
+                        self.peek(),
+                        None | Some(Token::CloseBracket | Token::Newline | Token::OpenBrace | Token::CloseBrace)
+                    ) {
                         self.at += 1;
                     }
                     if self.peek() == Some(&Token::CloseBracket) {
                         self.at += 1;
                     }
                     let to = self.tokens[self.at - 1].1.end;
-                    items.push(ListItem::Value(Value::new(Literal::Junk(self.text[from..to].to_owned()), Span::new(from, to))));
+                    items.push(ListItem::Value(Value::new(
+                        Literal::Junk(self.text[from..to].to_owned()),
+                        Span::new(from, to),
+                    )));
                 }
                 Some(_) => {
-                    let ends = [Token::Comma, Token::CloseBracket, Token::OpenBracket, Token::OpenBrace, Token::CloseBrace];
+                    let ends =
+                        [Token::Comma, Token::CloseBracket, Token::OpenBracket, Token::OpenBrace, Token::CloseBrace];
                     items.extend(self.values(&ends).into_iter().map(ListItem::Value));
                 }
             }
@@ -353,7 +371,8 @@ fn is_word(value: &Value) -> bool {
 
 /// Joins `1 to 9 by 2`.
 fn sweeps(values: Vec<Value>) -> Vec<Value> {
-    let word = |value: Option<&Value>, word: &str| matches!(value, Some(Value { value: Literal::Word(w), .. }) if w == word);
+    let word =
+        |value: Option<&Value>, word: &str| matches!(value, Some(Value { value: Literal::Word(w), .. }) if w == word);
     let is_number = |value: Option<&Value>| matches!(value, Some(Value { value: Literal::Number(_), .. }));
     let mut joined = Vec::with_capacity(values.len());
     let mut rest = values.as_slice();
@@ -362,7 +381,8 @@ fn sweeps(values: Vec<Value>) -> Vec<Value> {
             let to = &after[1];
             let by = (word(after.get(2), "by") && is_number(after.get(3))).then(|| &after[3]);
             let span = first.span.to(by.unwrap_or(to).span);
-            let sweep = Literal::Sweep(Box::new(first.clone()), Box::new(to.clone()), by.map(|by| Box::new(by.clone())));
+            let sweep =
+                Literal::Sweep(Box::new(first.clone()), Box::new(to.clone()), by.map(|by| Box::new(by.clone())));
             joined.push(Value::new(sweep, span));
             rest = &after[if by.is_some() { 4 } else { 2 }..];
         } else {

@@ -108,6 +108,8 @@ pub(super) fn block_lines(content: &str) -> Vec<String> {
             match character {
                 // A quote that could end the text, or begin its end.
                 '"' if line[at + 1..].starts_with('"') || at + 1 == line.len() => out.push_str("\\\""),
+                // A space at the end of a line, which editors like to take away.
+                ' ' if at + 1 == line.len() => out.push_str("\\u{20}"),
                 other => push_escaped(&mut out, other),
             }
         }

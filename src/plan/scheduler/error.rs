@@ -77,8 +77,12 @@ impl ScheduleError {
             Self::TooManySteps { trained, .. } => format!("lower `steps` to {trained} or less; 30 to 50 are usual"),
             Self::EtaWithoutDdim { .. } => "say `scheduler ddim`, or take `eta` away".to_owned(),
             Self::NoKarras { .. } => "say `scheduler dpmpp-2m`, or take `sigmas` away".to_owned(),
-            Self::BeyondTraining { .. } | Self::RepeatedNoiseLevel { .. } => "lower `steps`, or say `spacing linspace`".to_owned(),
-            Self::TrainedBetas { .. } | Self::Betas { .. } => "fetch the model again: its `scheduler_config.json` is damaged".to_owned(),
+            Self::BeyondTraining { .. } | Self::RepeatedNoiseLevel { .. } => {
+                "lower `steps`, or say `spacing linspace`".to_owned()
+            }
+            Self::TrainedBetas { .. } | Self::Betas { .. } => {
+                "fetch the model again: its `scheduler_config.json` is damaged".to_owned()
+            }
         }
     }
 }

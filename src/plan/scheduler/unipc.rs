@@ -19,7 +19,8 @@ pub(super) fn schedule(setup: &Setup<'_>) -> Result<Schedule, ScheduleError> {
     // the original, the one before it.
     let evaluation = |step: usize| {
         let original = steps.original(step);
-        let corrected = if step == 0 { latents() } else { correct(&steps, step, order(step - 1, setup.steps), &original) };
+        let corrected =
+            if step == 0 { latents() } else { correct(&steps, step, order(step - 1, setup.steps), &original) };
         let before = || state(2);
         let mut next = transfer(&steps, step, &corrected, &original);
         if order(step, setup.steps) == 2 {
