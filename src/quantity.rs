@@ -138,14 +138,9 @@ impl StepPoint {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WarmUp(pub StepPoint);
 
-impl WarmUp {
-    /// The number of steps where a recipe says nothing.
-    pub const DEFAULT_STEPS: u32 = 10;
-}
-
 impl Default for WarmUp {
     fn default() -> Self {
-        Self(StepPoint::Count(Self::DEFAULT_STEPS))
+        Self(StepPoint::Count(10))
     }
 }
 

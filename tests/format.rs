@@ -1,193 +1,77 @@
-//! The canonical form and its laws.
+//! The canonical form: examples, and its laws for every text.
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "format/texts.rs"]
+mod texts;
+
 use proptest::prelude::*;
 use sega::source::Source;
-use sega::syntax::format::format;
-use sega::syntax::{Entry, File, ListItem, Literal, parse};
+use sega::syntax::format::{Broken, format};
+use sega::syntax::parse;
 
-use crate::syntax::{corpus, meaning, scraps};
+use crate::syntax::outline::{comments, line_column, meaning};
+use crate::syntax::{any_text, corpus};
 
-fn tree(text: &str) -> File {
-    parse(&Source::new("text", text))
+/// The canonical form of a text, if it has one; checks that it means the same, keeps all comments, and is its own.
+fn formatted(text: &str) -> Result<String, Broken> {
+    let source = Source::new("text", text);
+    let tree = parse(&source);
+    let first = format(&tree, &source)?;
+    let again = Source::new("formatted", first.as_str());
+    let second_tree = parse(&again);
+    assert_eq!(meaning(&tree), meaning(&second_tree), "{text:?} became {first:?}");
+    assert_eq!(comments(&tree), comments(&second_tree), "{text:?} became {first:?}");
+    assert_eq!(format(&second_tree, &again).as_deref(), Ok(first.as_str()), "{text:?}");
+    check_layout(&first);
+    Ok(first)
 }
 
-/// All comments in their order.
-fn comments(entries: &[Entry], out: &mut Vec<String>) {
-    for entry in entries {
-        match entry {
-            Entry::Comment(comment) => out.push(comment.value.clone()),
-            Entry::Setting(setting) => {
-                for value in &setting.values {
-                    if let Literal::List(list) = &value.value {
-                        out.extend(list.items.iter().filter_map(|item| match item {
-                            ListItem::Comment(comment) => Some(comment.value.clone()),
-                            ListItem::Value(_) => None,
-                        }));
-                    }
-                }
-                out.extend(setting.comment.iter().map(|comment| comment.value.clone()));
-            }
-            Entry::Block(block) => {
-                out.extend(block.open_comment.iter().map(|comment| comment.value.clone()));
-                comments(block.body.as_deref().unwrap_or_default(), out);
-                out.extend(block.comment.iter().map(|comment| comment.value.clone()));
-            }
-            Entry::Blank | Entry::Junk(_) => {}
-        }
-    }
-}
-
-/// The laws: the same meaning, the same comments, and formatting again changes nothing. Whether it could be formatted.
-fn check(text: &str) -> bool {
-    let before = tree(text);
-    let Ok(formatted) = format(&before) else { return false };
-    let after = tree(&formatted);
-    assert_eq!(meaning(&before), meaning(&after), "{text:?} became\n{formatted}");
-    assert_eq!(format(&after).as_ref(), Ok(&formatted), "formatting {text:?} twice");
-    let (mut was, mut is) = (Vec::new(), Vec::new());
-    comments(&before.entries, &mut was);
-    comments(&after.entries, &mut is);
-    assert_eq!(was, is);
-    assert!(formatted.is_empty() || formatted.ends_with('\n') && !formatted.contains('\r'));
-    assert!(
-        formatted.lines().all(|line| line.trim_end() == line || line.contains('"')),
-        "spaces at an end:\n{formatted}"
-    );
-    true
+/// What holds for every canonical text.
+fn check_layout(text: &str) {
+    assert!(text.is_empty() || text.ends_with('\n') && !text.ends_with("\n\n") && !text.starts_with('\n'), "{text:?}");
+    assert!(!text.contains('\r'), "{text:?}");
 }
 
 #[test]
-fn canonical_forms_of_the_corpus() {
-    for (name, path) in corpus("syntax") {
-        let text = std::fs::read_to_string(path).unwrap();
-        let formatted = match format(&tree(&text)) {
+fn forms_of_the_corpus() {
+    for (name, text) in corpus() {
+        let shown = match formatted(&text) {
             Ok(formatted) => formatted,
             Err(broken) => {
-                let (line, column) = Source::new(&name, &text).places().line_column(broken.span.start);
-                format!("refused at {line}:{column}\n")
+                let (line, column) = line_column(&text, broken.span.start);
+                let part = &text[broken.span.start..broken.span.end];
+                format!("refused: line {line}, column {column}: {part:?}")
             }
         };
-        check(&text);
-        insta::assert_snapshot!(format!("canonical-{name}"), formatted);
+        insta::assert_snapshot!(format!("form_{name}"), shown);
     }
-}
-
-#[test]
-fn the_recipe_stays_the_same() {
-    for (_, path) in corpus("check") {
-        let text = std::fs::read_to_string(path).unwrap();
-        if check(&text) {
-            let recipe = |text: &str| sega::recipe::parse(&Source::new("text", text)).recipe;
-            assert_eq!(recipe(&text), recipe(&format(&tree(&text)).unwrap()));
-        }
-    }
-}
-
-fn blanks() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(vec![" ", "  ", "\t"])
-}
-
-fn comment() -> impl Strategy<Value = String> {
-    "[ a-z\"{}#é]{0,12}".prop_map(|text| format!("#{text}"))
-}
-
-fn trailing() -> impl Strategy<Value = String> {
-    prop_oneof![3 => Just(String::new()), 1 => comment().prop_map(|comment| format!("  {comment}"))]
-}
-
-fn quoted() -> impl Strategy<Value = String> {
-    prop_oneof![
-        "[ a-zA-Z,.#{}\\[\\]é]{0,30}".prop_map(|text| format!("\"{text}\"")),
-        Just(r#""say \"hi\" \\ \n\t \u{1F600}""#.to_owned()),
-        prop::collection::vec("[ ]{0,3}[a-z \"#]{0,12}[a-z]?", 0..4)
-            .prop_map(|lines| format!("\"\"\"\n{}\n\"\"\"", lines.join("\n").replace("\"\"", "'"))),
-    ]
-}
-
-fn plain_value() -> impl Strategy<Value = String> {
-    prop_oneof![
-        quoted(),
-        prop::sample::select(vec![
-            "5",
-            "-4",
-            "+2",
-            ".5",
-            "0.25",
-            "1e-3",
-            "95%",
-            "128x192",
-            "1..2",
-            "..5",
-            "5%..",
-            "..",
-            "ddim",
-            "1 to 9",
-            "1 to 9 by 2"
-        ])
-        .prop_map(str::to_owned),
-    ]
-}
-
-fn list() -> impl Strategy<Value = String> {
-    let item = (
-        prop::sample::select(vec!["1", "22", "3 to 5"]),
-        prop::sample::select(vec![", ", ",\n", "\n", " # c\n", ",\n  # own\n"]),
-    );
-    prop::collection::vec(item, 0..40).prop_map(|items| {
-        let items: String = items.iter().map(|(value, separator)| format!("{value}{separator}")).collect();
-        format!("[{items}]")
-    })
-}
-
-fn setting() -> impl Strategy<Value = String> {
-    let key = prop::sample::select(vec!["sega", "model", "prompt", "scheduler", "strength", "a_very_long_setting"]);
-    (key, blanks(), prop_oneof![4 => plain_value(), 1 => list()])
-        .prop_map(|(key, blank, value)| format!("{key}{blank}{value}"))
-}
-
-fn block() -> impl Strategy<Value = String> {
-    let line = prop_oneof![
-        4 => (blanks(), setting(), trailing()).prop_map(|(blank, setting, comment)| format!("{blank}{setting}{comment}\n")),
-        1 => comment().prop_map(|comment| format!("  {comment}\n")),
-        1 => Just("\n".to_owned()),
-        1 => (setting(), setting()).prop_map(|(a, b)| format!("  {a}, {b},\n")),
-    ];
-    let body = prop_oneof![
-        Just(String::new()),
-        setting().prop_map(|setting| format!(" {{ {setting} }}")),
-        (trailing(), prop::collection::vec(line, 0..5))
-            .prop_map(|(comment, lines)| format!(" {{{comment}\n{}}}", lines.concat())),
-    ];
-    (prop::sample::select(vec!["plus", "minus"]), "[a-z]{1,8}", quoted(), body)
-        .prop_map(|(kind, name, text, body)| format!("{kind} {name} {text}{body}"))
-}
-
-fn recipe() -> impl Strategy<Value = String> {
-    let entry = prop_oneof![
-        (setting(), trailing()).prop_map(|(setting, comment)| format!("{setting}{comment}\n")),
-        (block(), trailing()).prop_map(|(block, comment)| format!("{block}{comment}\n")),
-        comment().prop_map(|comment| format!("{comment}\n")),
-        Just("\n".to_owned()),
-        Just("  \n\n".to_owned()),
-    ];
-    (prop::collection::vec(entry, 0..8), any::<bool>()).prop_map(|(entries, windows)| {
-        let text = entries.concat();
-        if windows { text.replace('\n', "\r\n") } else { text }
-    })
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn well_formed_recipes_keep_the_laws(text in recipe()) {
-        prop_assert!(check(&text), "refused: {text:?}");
+    fn laws_hold_for_recipes(text in texts::recipe()) {
+        let formatted = formatted(&text);
+        prop_assert!(formatted.is_ok(), "{:?} in {text:?}", formatted.map_err(|broken| text[broken.span.start..broken.span.end].to_owned()));
     }
 
     #[test]
-    fn any_text_keeps_the_laws_or_is_refused(text in prop_oneof![scraps(), any::<String>()]) {
-        check(&text);
+    fn laws_hold_for_any_text_that_is_not_refused(text in any_text()) {
+        let _ = formatted(&text);
+    }
+
+    #[test]
+    fn every_content_can_be_written(content in any::<String>(), lines in prop::collection::vec("[ \t\r\"\\\\a-z]{0,5}", 0..5)) {
+        for content in [content, lines.join("\n")] {
+            let escaped: String = content.chars().map(|character| format!("\\u{{{:x}}}", u32::from(character))).collect();
+            for text in [format!("prompt \"{escaped}\""), format!("prompt \"\"\"{escaped}\"\"\""), format!("prompt \"\"\"\n  {escaped}\n  \"\"\"")] {
+                let shown = format!("{content:?}\n");
+                let tree = meaning(&parse(&Source::new("text", text.as_str())));
+                prop_assert!(tree.ends_with(&shown), "{tree}, not {shown}");
+                prop_assert!(formatted(&text).is_ok());
+            }
+        }
     }
 }

@@ -6,43 +6,31 @@ use serde_json::json;
 use super::Failure;
 use super::cli::{Cli, ExplainArgs};
 use super::report::Report;
-use crate::recipe::explain::{Command, explain as meanings, overview, suggestion};
+use crate::recipe::explain::{Explanation, explain as meanings};
 
-/// A word that means nothing here.
-#[derive(Debug, thiserror::Error)]
-#[error("nothing here is called `{word}`{hint}; `sega explain` lists what there is")]
-struct UnknownWord {
-    word: String,
-    hint: String,
-}
-
-/// Explains a word, or lists all.
+/// Explains a word; without one, everything there is to explain.
 pub(super) fn explain(args: &ExplainArgs, report: &mut Report) -> Result<(), Failure> {
     let commands = commands();
-    let Some(word) = &args.word else {
-        report.text(&overview(&commands));
-        report.field("overview", || json!(overview(&commands)));
-        return Ok(());
-    };
-    let explanations = meanings(word, &commands);
-    if explanations.is_empty() {
-        let hint = suggestion(word, &commands).map_or(String::new(), |meant| format!(", did you mean `{meant}`?"));
-        report.failure(&UnknownWord { word: word.clone(), hint });
-        return Err(Failure::Recipe);
+    let commands: Vec<(&str, &str)> = commands.iter().map(|(name, about)| (name.as_str(), about.as_str())).collect();
+    let words = args.word.as_deref().map_or_else(|| vec!["settings", "codes"], |word| vec![word]);
+    let mut explanations: Vec<Explanation> = Vec::new();
+    for word in words {
+        match meanings(word, &commands) {
+            Ok(found) => explanations.extend(found),
+            Err(unexplained) => {
+                report.failure(&unexplained);
+                return Err(Failure::Recipe);
+            }
+        }
     }
-    let text: Vec<String> = explanations.iter().map(|explanation| explanation.text()).collect();
+    let text: Vec<String> = explanations.iter().map(Explanation::to_text).collect();
     report.text(&text.join("\n"));
-    report.field("explanations", || explanations.iter().map(|explanation| explanation.json()).collect());
+    report.field("explanations", || json!(explanations.iter().map(Explanation::to_json).collect::<Vec<_>>()));
     Ok(())
 }
 
 /// The commands and what they do, as the command line defines them.
-fn commands() -> Vec<Command> {
-    // The names live as long as the program: they are leaked once, by one command that then ends.
-    let leaked = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
-    let about = |command: &clap::Command| command.get_about().map(|about| about.to_string()).unwrap_or_default();
-    Cli::command()
-        .get_subcommands()
-        .map(|command| (leaked(command.get_name().to_owned()), leaked(about(command))))
-        .collect()
+fn commands() -> Vec<(String, String)> {
+    let about = |command: &clap::Command| command.get_about().map(ToString::to_string).unwrap_or_default();
+    Cli::command().get_subcommands().map(|command| (command.get_name().to_owned(), about(command))).collect()
 }

@@ -8,7 +8,7 @@ use super::input::{is_stdin, read};
 use super::report::Report;
 use crate::artifact::{Existing, write_atomically};
 use crate::recipe;
-use crate::syntax::format::format;
+use crate::syntax::{self, format::format};
 
 /// Rewrites the files that differ from their canonical form; a broken one is refused and left as it is.
 pub(super) fn fmt(args: &FmtArgs, report: &mut Report) -> Result<(), Failure> {
@@ -16,16 +16,15 @@ pub(super) fn fmt(args: &FmtArgs, report: &mut Report) -> Result<(), Failure> {
     let mut differ = false;
     for path in &args.files.recipes {
         let source = read(path)?;
-        let checked = recipe::parse(&source);
-        let formatted = match format(&checked.file) {
-            Ok(formatted) => formatted,
-            Err(_) => {
-                report.diagnostics(&source, &checked.diagnostics);
-                report.remark(&format!("{}: left as it is: it cannot be formatted before it can be read", source.name));
-                report.item("files", || json!({ "name": source.name, "refused": true }));
-                refused = true;
-                continue;
+        let file = syntax::parse(&source);
+        let Ok(formatted) = format(&file, &source) else {
+            if let Some(diagnostics) = &recipe::parse(&source).diagnostics {
+                report.diagnostics(&source, diagnostics);
             }
+            report.remark(&format!("{}: left as it is: it cannot be formatted before it can be read", source.name));
+            report.item("files", || json!({ "name": source.name, "refused": true }));
+            refused = true;
+            continue;
         };
         let changed = formatted != source.text;
         differ |= changed;

@@ -52,7 +52,9 @@ pub(super) fn read(path: &Path) -> Result<Source, InputError> {
 pub(super) fn load(path: &Path, report: &mut Report) -> Result<(Source, Recipe, Checked), Failure> {
     let source = read(path)?;
     let checked = recipe::parse(&source);
-    report.diagnostics(&source, &checked.diagnostics);
+    if let Some(diagnostics) = &checked.diagnostics {
+        report.diagnostics(&source, diagnostics);
+    }
     let recipe = checked.recipe.clone().ok_or(Failure::Recipe)?;
     Ok((source, recipe, checked))
 }
@@ -63,24 +65,16 @@ pub(super) fn check(args: &Recipes, report: &mut Report) -> Result<(), Failure> 
     for path in &args.recipes {
         let source = read(path)?;
         let checked = recipe::parse(&source);
-        report.diagnostics(&source, &checked.diagnostics);
-        let errors = checked.errors();
-        let warnings = checked.diagnostics.len() - errors;
+        let (mut errors, mut warnings) = (0, 0);
+        let mut verdict = "no mistakes".to_owned();
+        if let Some(diagnostics) = &checked.diagnostics {
+            report.diagnostics(&source, diagnostics);
+            (errors, warnings) = (diagnostics.errors(), diagnostics.warnings());
+            verdict = diagnostics.to_string();
+        }
         report.item("files", || json!({ "name": source.name, "errors": errors, "warnings": warnings }));
-        let verdict = match (errors, warnings) {
-            (0, 0) => "no mistakes".to_owned(),
-            _ => [(errors, "error"), (warnings, "warning")].iter().filter_map(count).collect::<Vec<_>>().join(", "),
-        };
         report.remark(&format!("{}: {verdict}", source.name));
         broken |= errors > 0;
     }
     if broken { Err(Failure::Recipe) } else { Ok(()) }
-}
-
-fn count(&(count, word): &(usize, &str)) -> Option<String> {
-    match count {
-        0 => None,
-        1 => Some(format!("1 {word}")),
-        _ => Some(format!("{count} {word}s")),
-    }
 }

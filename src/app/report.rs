@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value, json};
 
-use crate::diagnostic::{self, Diagnostic};
+use crate::diagnostic::{self, Diagnostics};
 use crate::source::Source;
 
 /// The version of the JSON documents; it grows when a field changes its meaning or goes away.
@@ -71,17 +71,17 @@ impl Report {
     }
 
     /// Mistakes in a recipe.
-    pub(super) fn diagnostics(&mut self, source: &Source, diagnostics: &[Diagnostic]) {
-        if diagnostics.is_empty() {
-            return;
-        }
+    pub(super) fn diagnostics(&mut self, source: &Source, diagnostics: &Diagnostics) {
         if self.document.is_some() {
-            for value in diagnostic::json(diagnostics, source) {
-                self.item("diagnostics", || value);
+            if let Value::Array(all) = diagnostic::to_json(diagnostics, source) {
+                for mut value in all {
+                    value["file"] = json!(source.name);
+                    self.item("diagnostics", || value);
+                }
             }
         } else {
-            let width = terminal_width();
-            write_whole(&mut std::io::stderr(), &diagnostic::render(diagnostics, source, self.color, width));
+            let text = diagnostic::render(diagnostics, source, self.color, terminal_width());
+            write_whole(&mut std::io::stderr(), &format!("{text}\n"));
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Failure;
 use super::report::Report;
-use crate::diagnostic::{Code, Diagnostic, Label};
+use crate::diagnostic::{Code, Diagnostic};
 use crate::model::card::{Card, CardTexts};
 use crate::model::files::ModelFiles;
 use crate::plan::{self, Plan};
@@ -38,13 +38,9 @@ pub(super) fn plan_for(
 ) -> Result<Plan, Failure> {
     plan::build(recipe, &known.card).map_err(|error| {
         let span = error.settings().iter().find_map(|key| setting_span(file, key)).unwrap_or(recipe.model.span);
-        let diagnostic = Diagnostic {
-            code: Code::UnfitForModel,
-            message: error.to_string(),
-            labels: vec![Label { span, text: format!("with the model `{}`", recipe.model.value) }],
-            help: Some(error.remedy()),
-        };
-        report.diagnostics(source, &[diagnostic]);
+        let here = format!("with the model `{}`", recipe.model.value);
+        let diagnostic = Diagnostic::new(Code::UnfitForModel, error.to_string()).at(span, here).help(error.remedy());
+        report.diagnostics(source, &diagnostic.into());
         Failure::Recipe
     })
 }

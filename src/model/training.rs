@@ -61,7 +61,12 @@ words! {
 }
 
 impl SchedulerKind {
-    /// Whether it can follow the noise levels of Karras et al.
+    /// Whether it has `eta`, the share of DDPM's noise that is added back at each step.
+    pub fn has_eta(self) -> bool {
+        self == Self::Ddim
+    }
+
+    /// Whether it steps in sigma and so can follow the schedule of Karras et al.
     pub fn has_karras(self) -> bool {
         matches!(self, Self::Euler | Self::Dpmpp2m | Self::Lms | Self::Heun | Self::UniPc)
     }

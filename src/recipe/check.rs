@@ -1,343 +1,509 @@
-//! The strict checker: a syntax tree becomes a [`Recipe`], or every mistake of the file at once.
+//! From the tree to the recipe, or to every mistake in it at once.
 
 use std::collections::HashMap;
 
-use super::concept::concept;
-use super::fields::{Field, Kind, Level, field};
-use super::values::{Given, level_name, read};
-use super::{Recipe, Rule, rules, suggest};
-use crate::diagnostic::{Code, Diagnostic, Severity};
+use super::concepts::{ConceptDraft, check_together};
+use super::fields::{COMPAT, FIELDS, Field, Level, Place, SWITCH};
+use super::values::{Reader, shorten};
+use super::{Recipe, Rule, suggest};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::model::training::{SchedulerKind, Sigmas, Spacing};
-use crate::quantity::{Beta, Eta, GuidanceScale, Momentum, Steps};
+use crate::quantity::{Beta, Eta, GuidanceScale, Momentum, Seed, Steps};
 use crate::source::{Source, Span, Spanned};
-use crate::syntax::{self, Block, Entry, File, ListItem, Literal, Setting, Text, Value};
+use crate::syntax::{self, Block, Entry, File, Literal, Setting, Value};
 
-/// The only edition.
-const EDITION: f64 = 1.0;
-
-/// What checking a file gives.
+/// What checking a recipe gives.
 #[derive(Debug, Clone)]
 pub struct Checked {
-    /// The recipe, if there is no error.
+    /// The recipe; `None` if there is an error.
     pub recipe: Option<Recipe>,
-    /// Errors and warnings in the order of their places.
-    pub diagnostics: Vec<Diagnostic>,
-    /// The file's tree.
+    /// All errors and warnings; `None` if there are none.
+    pub diagnostics: Option<Diagnostics>,
+    /// The tree of the text.
     pub file: File,
 }
 
 impl Checked {
-    /// How many of the diagnostics are errors.
-    pub fn errors(&self) -> usize {
-        count_errors(&self.diagnostics)
+    /// The recipe with its warnings, or everything that is wrong.
+    pub fn into_result(self) -> Result<(Recipe, Option<Diagnostics>), Diagnostics> {
+        match (self.recipe, self.diagnostics) {
+            (Some(recipe), diagnostics) => Ok((recipe, diagnostics)),
+            (None, Some(diagnostics)) => Err(diagnostics),
+            (None, None) => unreachable!("a recipe is missing only where an error says why"),
+        }
     }
 }
 
-fn count_errors(diagnostics: &[Diagnostic]) -> usize {
-    diagnostics.iter().filter(|diagnostic| diagnostic.code.severity() == Severity::Error).count()
-}
-
-/// Parses and checks a recipe.
+/// Reads and checks a recipe.
 pub fn parse(source: &Source) -> Checked {
     let file = syntax::parse(source);
-    let mut diagnostics = Vec::new();
-    let recipe = recipe(&file, source, &mut diagnostics);
-    diagnostics.sort_by_key(|diagnostic| (diagnostic.span(), diagnostic.code));
-    let recipe = recipe.filter(|_| count_errors(&diagnostics) == 0);
-    Checked { recipe, diagnostics, file }
+    let mut reader = Reader::new(source);
+    let recipe = check(&mut reader, &file);
+    let diagnostics = Diagnostics::new(reader.found);
+    let sound = diagnostics.as_ref().is_none_or(|all| !all.has_errors());
+    Checked { recipe: recipe.filter(|_| sound), diagnostics, file }
 }
 
-/// The settings that a scope has, by their words.
-pub(super) type Settings = HashMap<&'static str, Spanned<Given>>;
+/// The settings of one level that are there and known.
+pub(super) struct Scope<'a> {
+    level: Level,
+    set: Vec<(&'static Field, &'a Setting)>,
+    /// Settings that are probably there in a broken or misspelt form: to call them missing as well would be one
+    /// complaint too many.
+    excused: Vec<&'static str>,
+}
 
-fn recipe(file: &File, source: &Source, out: &mut Vec<Diagnostic>) -> Option<Recipe> {
-    let edition = edition(file, out)?;
-    let given = settings(&file.entries, Level::Recipe, source, out);
-    for field in super::fields::FIELDS.iter().filter(|field| field.required && field.key != "sega") {
-        let written = |entry: &Entry| matches!(entry, Entry::Setting(setting) if setting.key.value == field.key);
-        if !file.entries.iter().any(written) {
-            let diagnostic =
-                Diagnostic::new(Code::MissingSetting, edition, format!("the recipe has no `{}`", field.key));
-            let help = format!("add a line such as `{}`", field.example);
-            out.push(diagnostic.labelled(format!("`{}` goes below", field.key)).help(help));
+/// A setting's value, and whether it can be relied upon.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known<T> {
+    /// The value; the default where the setting is absent or wrong.
+    pub(super) value: T,
+    /// Where the value is written.
+    pub(super) span: Option<Span>,
+    /// False where what is written is wrong, so that nothing more should be said about the value.
+    pub(super) valid: bool,
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn new(level: Level) -> Self {
+        Self { level, set: Vec::new(), excused: Vec::new() }
+    }
+
+    fn get(&self, key: &str) -> Option<(&'static Field, &'a Setting)> {
+        self.set.iter().find(|(field, _)| field.key == key).copied()
+    }
+
+    /// Adds a setting, or reports that it is unknown, misplaced or repeated.
+    pub(super) fn add(&mut self, reader: &mut Reader<'_>, setting: &'a Setting) {
+        let key = setting.key.value.as_str();
+        if let Some(field) = Field::find(key, self.level) {
+            match self.get(key) {
+                None => self.set.push((field, setting)),
+                Some((_, first)) => {
+                    let message = format!("`{key}` is set twice");
+                    let help = "keep the one that is meant";
+                    reader.broken(&setting.values);
+                    reader.report(
+                        Diagnostic::new(Code::RepeatedSetting, message)
+                            .at(setting.span, "set again")
+                            .at(first.key.span, "first set here")
+                            .help(help),
+                    );
+                }
+            }
+            return;
+        }
+        reader.broken(&setting.values);
+        if Field::all(key).next().is_some() {
+            self.wrong_level(reader, setting);
+        } else {
+            self.unknown(reader, setting);
         }
     }
-    let number = |key: &str| number(&given, key);
-    let momentum = number("momentum").and_then(|value| Momentum::new(value).ok()).unwrap_or_default();
-    let beta = number("beta").and_then(|value| Beta::new(value).ok()).unwrap_or_default();
-    let concepts = concepts(file, source, (momentum, beta), out);
 
-    let recipe = Recipe {
-        model: Spanned::new(
-            text(&given, "model").unwrap_or_default(),
-            given.get("model").map_or(edition, |model| model.span),
-        ),
-        prompt: text(&given, "prompt").unwrap_or_default(),
-        negative: text(&given, "negative").unwrap_or_default(),
-        seeds: match given.get("seed").map(|seed| &seed.value) {
-            Some(Given::Seeds(seeds)) => seeds.clone(),
-            _ => Vec::new(),
-        },
-        size: match given.get("size").map(|size| &size.value) {
-            Some(Given::Size(size)) => Some(*size),
-            _ => None,
-        },
-        scheduler: word(&given, "scheduler").map(|index| SchedulerKind::ALL[index]),
-        eta: number("eta").and_then(|value| Eta::new(value).ok()).unwrap_or_default(),
-        sigmas: word(&given, "sigmas").map(|index| Sigmas::ALL[index]),
-        spacing: word(&given, "spacing").map(|index| Spacing::ALL[index]),
-        steps: number("steps").and_then(|value| Steps::new(value as u32).ok()).unwrap_or(Steps::DEFAULT),
-        guidance: number("guidance").and_then(|value| GuidanceScale::new(value).ok()).unwrap_or_default(),
-        rule: if given.contains_key("compat") { Rule::Diffusers } else { Rule::Edition1 },
-        overwrite: word(&given, "overwrite") == Some(0),
-        concepts: concepts.iter().map(|(concept, _)| concept.clone()).collect(),
-    };
-    rules::check(&recipe, &given, &concepts, out);
-    Some(recipe)
+    fn wrong_level(&self, reader: &mut Reader<'_>, setting: &Setting) {
+        let key = &setting.key.value;
+        let written = reader.written(setting.span);
+        let (message, help) = match self.level {
+            Level::Recipe => (
+                format!("`{key}` belongs to a concept"),
+                format!("move it between the braces of one: `plus smile \"smile\" {{ {written} }}`"),
+            ),
+            Level::Concept => (
+                format!("`{key}` belongs to the whole picture, not to one concept"),
+                "move it out of the braces, to a line of its own".to_owned(),
+            ),
+        };
+        reader.report(
+            Diagnostic::new(Code::WrongLevel, message).at(setting.key.span, "stands in the wrong place").help(help),
+        );
+    }
+
+    fn unknown(&mut self, reader: &mut Reader<'_>, setting: &Setting) {
+        let key = setting.key.value.as_str();
+        let values =
+            reader.written(setting.values.iter().fold(Span::default(), |all, value| {
+                if all == Span::default() { value.span } else { all.to(value.span) }
+            }));
+        let here = || FIELDS.iter().filter(|field| field.place.allows(self.level)).map(|field| field.key);
+        let slip = suggest::nearest(key, here());
+        let synonym = suggest::setting_synonym(key);
+        let block = suggest::block_synonym(key).or_else(|| suggest::nearest(key, ["plus", "minus"]));
+        let starts_text = matches!(setting.values.first().map(|value| &value.value), Some(Literal::Text(_)));
+        let elsewhere = suggest::nearest(key, FIELDS.iter().map(|field| field.key));
+        let message = format!("there is no setting `{}`", shorten(key));
+        let help = match (slip, synonym.or(elsewhere), block) {
+            (None, None, Some(block)) | (None, Some(block @ ("plus" | "minus")), _) => {
+                let text = if starts_text { values } else { "\"smile\"".to_owned() };
+                let message = format!("there is no block `{}`", shorten(key));
+                let help = format!("did you mean `{block}`? a concept is written `{block} smile {text}`");
+                reader.report(Diagnostic::new(Code::UnknownBlock, message).at(setting.key.span, "unknown").help(help));
+                return;
+            }
+            (Some(slip), ..) => {
+                self.excuse(slip);
+                format!("did you mean `{slip}`?")
+            }
+            (None, Some(other), _) => {
+                self.excuse(other);
+                let example = match Field::find(other, self.level).or_else(|| Field::all(other).next()) {
+                    // A value that means the same in other tools can be kept, except where the kind of value differs.
+                    Some(field) if values.is_empty() || matches!(other, "size" | "sigmas" | "steps") => {
+                        field.example.to_owned()
+                    }
+                    _ => format!("{other} {values}"),
+                };
+                match (Field::find(other, self.level), self.level) {
+                    (Some(_), _) => format!("did you mean `{example}`?"),
+                    (None, Level::Recipe) => format!("did you mean `{example}`, between the braces of a concept?"),
+                    (None, Level::Concept) => format!("did you mean `{example}`, outside of the braces?"),
+                }
+            }
+            (None, None, None) => {
+                let words: Vec<&str> = here().collect();
+                match self.level {
+                    Level::Recipe => "`sega explain settings` lists all settings".to_owned(),
+                    Level::Concept => format!("a concept has {}", super::fields::list(&words).replace(" or ", " and ")),
+                }
+            }
+        };
+        reader.report(Diagnostic::new(Code::UnknownSetting, message).at(setting.key.span, "unknown").help(help));
+    }
+
+    fn excuse(&mut self, key: &str) {
+        self.excused.extend(FIELDS.iter().map(|field| field.key).find(|known| *known == key));
+    }
+
+    /// Reads a setting by one of the reader's methods.
+    pub(super) fn read<'r, T>(
+        &self,
+        reader: &mut Reader<'r>,
+        key: &str,
+        default: T,
+        read: impl FnOnce(&mut Reader<'r>, &'static Field, &Value) -> Option<T>,
+    ) -> Known<T> {
+        let Some((field, setting)) = self.get(key) else {
+            return Known { value: default, span: None, valid: true };
+        };
+        let value = reader.single(setting, field);
+        let span = value.map(|value| value.span);
+        match value.and_then(|value| read(reader, field, value)) {
+            Some(value) => Known { value, span, valid: true },
+            None => Known { value: default, span, valid: false },
+        }
+    }
 }
 
-/// The place of the edition's line; `None` where the edition is unknown, which makes everything else meaningless.
-fn edition(file: &File, out: &mut Vec<Diagnostic>) -> Option<Span> {
-    let settings = || {
-        file.entries.iter().filter_map(|entry| match entry {
-            Entry::Setting(setting) => Some(setting),
-            _ => None,
-        })
-    };
-    let Some(setting) = settings().find(|setting| setting.key.value == "sega") else {
-        let diagnostic = Diagnostic::new(Code::MissingSetting, Span::new(0, 0), "the recipe does not say its edition");
-        out.push(diagnostic.help("write `sega 1` as its first line"));
-        return Some(Span::new(0, 0));
-    };
-    if let [Value { value: Literal::Number(number), span }] = setting.values.as_slice()
-        && number.value != EDITION
-    {
-        let message = format!("this program does not know edition `{}` of the language", number.text);
-        out.push(
-            Diagnostic::new(Code::UnknownEdition, *span, message)
-                .help("write `sega 1`, or get a newer program for a newer edition"),
-        );
+/// The whole file. The result is of use only if no error was reported.
+fn check(reader: &mut Reader<'_>, file: &File) -> Option<Recipe> {
+    let mut scope = Scope::new(Level::Recipe);
+    if !check_edition(reader, file, &mut scope) {
         return None;
     }
-    let first = file.entries.iter().find(|entry| !matches!(entry, Entry::Comment(_) | Entry::Blank));
-    if !matches!(first, Some(Entry::Setting(first)) if first.span == setting.span) {
-        let diagnostic =
-            Diagnostic::new(Code::MissingSetting, setting.span, "the edition is not the recipe's first line");
-        out.push(diagnostic.help("move `sega 1` above everything else"));
-    }
-    Some(setting.span)
+    let blocks = gather(reader, file, &mut scope);
+    check_required(reader, &scope);
+
+    // Values come out as options where there is no default; absent and wrong are told apart by `valid`.
+    let model = scope.read(reader, "model", Spanned::new(String::new(), Span::default()), |reader, field, value| {
+        reader.text(field, value).map(|text| Spanned::new(text, value.span))
+    });
+    let prompt = scope.read(reader, "prompt", String::new(), |reader, field, value| reader.text(field, value));
+    let negative = scope.read(reader, "negative", String::new(), |reader, field, value| reader.text(field, value));
+    let seeds = scope.read(reader, "seed", Vec::new(), |reader, field, value| reader.seeds(field, value));
+    let size = scope.read(reader, "size", None, |reader, field, value| reader.size(field, value).map(Some));
+    let scheduler = scope.read(reader, "scheduler", None, word(SchedulerKind::from_name));
+    let eta =
+        scope.read(reader, "eta", Eta::DEFAULT, |reader, field, value| Eta::new(reader.share(field, value)?).ok());
+    let sigmas = scope.read(reader, "sigmas", None, word(Sigmas::from_name));
+    let spacing = scope.read(reader, "spacing", None, word(Spacing::from_name));
+    let steps = scope
+        .read(reader, "steps", Steps::DEFAULT, |reader, field, value| Steps::new(reader.count(field, value)?).ok());
+    let guidance = scope.read(reader, "guidance", GuidanceScale::DEFAULT, |reader, field, value| {
+        GuidanceScale::new(reader.real(field, value)?).ok()
+    });
+    let momentum = scope.read(reader, "momentum", Momentum::DEFAULT, |reader, field, value| {
+        Momentum::new(reader.share(field, value)?).ok()
+    });
+    let beta =
+        scope.read(reader, "beta", Beta::DEFAULT, |reader, field, value| Beta::new(reader.share(field, value)?).ok());
+    let rule = scope.read(reader, "compat", Rule::Edition1, |reader, field, value| {
+        reader.word(field, value).and_then(|word| COMPAT.contains(&word).then_some(Rule::Diffusers))
+    });
+    let overwrite = scope.read(reader, "overwrite", false, |reader, field, value| {
+        reader.word(field, value).map(|word| word == SWITCH[1])
+    });
+
+    check_seeds(reader, &seeds.value);
+    check_scheduler(reader, &scheduler, &eta, &sigmas);
+    let drafts: Vec<ConceptDraft> =
+        blocks.iter().map(|block| ConceptDraft::read(reader, block, &momentum, &beta)).collect();
+    check_together(reader, &drafts, &guidance, &steps, &rule);
+
+    let concepts: Option<Vec<_>> = drafts.into_iter().map(ConceptDraft::finish).collect();
+    Some(Recipe {
+        model: model.value,
+        prompt: prompt.value,
+        negative: negative.value,
+        seeds: seeds.value.into_iter().map(|(seed, _)| seed).collect(),
+        size: size.value,
+        scheduler: scheduler.value,
+        eta: eta.value,
+        sigmas: sigmas.value,
+        spacing: spacing.value,
+        steps: steps.value,
+        guidance: guidance.value,
+        rule: rule.value,
+        overwrite: overwrite.value,
+        concepts: concepts?,
+    })
 }
 
-fn concepts(
-    file: &File,
-    source: &Source,
-    defaults: (Momentum, Beta),
-    out: &mut Vec<Diagnostic>,
-) -> Vec<(super::Concept, Settings)> {
-    let mut names: HashMap<String, Span> = HashMap::new();
-    let mut concepts = Vec::new();
-    for entry in &file.entries {
-        let Entry::Block(block) = entry else { continue };
-        let Some((concept, given)) = concept(block, source, defaults, out) else { continue };
-        if !concept.name.value.is_empty() {
-            if let Some(first) = names.get(&concept.name.value) {
-                let message = format!("there are two concepts `{}`", concept.name.value);
-                let diagnostic =
-                    Diagnostic::new(Code::RepeatedName, concept.name.span, message).labelled("the same name again");
-                out.push(diagnostic.also_at(*first, "the first is here").help("give each concept a name of its own"));
-            } else {
-                names.insert(concept.name.value.clone(), concept.name.span);
-            }
-        }
-        concepts.push((concept, given));
-    }
-    concepts
+/// How [`Scope::read`] reads a word that names a `T`.
+fn word<T>(
+    from_name: impl Fn(&str) -> Option<T>,
+) -> impl FnOnce(&mut Reader<'_>, &'static Field, &Value) -> Option<Option<T>> {
+    move |reader, field, value| reader.word(field, value).map(&from_name)
 }
 
-/// Reads the settings of a scope; reports whatever else stands there.
-pub(super) fn settings(entries: &[Entry], level: Level, source: &Source, out: &mut Vec<Diagnostic>) -> Settings {
-    let mut given = Settings::new();
-    let mut seen: HashMap<&'static str, Span> = HashMap::new();
-    for entry in entries {
-        match entry {
-            Entry::Comment(_) | Entry::Blank => {}
-            Entry::Junk(span) => out.push(
-                Diagnostic::new(
-                    Code::Unreadable,
-                    *span,
-                    format!("`{}` is neither a setting nor a concept", excerpt(source, *span)),
-                )
-                .help("a setting is `key value`, a concept is `plus name \"text\" { settings }`"),
-            ),
-            Entry::Block(block) if level == Level::Concept => out.push(nested(block)),
-            Entry::Block(_) => {}
-            Entry::Setting(setting) => {
-                let Some(field) = field(level, &setting.key.value) else {
-                    out.push(unknown(setting, level));
-                    continue;
+/// Whether the file is written in an edition that can be read. Reports if not, or if `sega 1` is not its beginning.
+fn check_edition(reader: &mut Reader<'_>, file: &File, scope: &mut Scope<'_>) -> bool {
+    let start = Span::default();
+    let mut entries = file.entries.iter().filter(|entry| !matches!(entry, Entry::Blank | Entry::Comment(_))).peekable();
+    let Some(first) = entries.peek().copied() else {
+        let help = "begin with three lines: `sega 1`, `model \"mini\"`, `prompt \"a portrait of a woman\"`";
+        let message = "the recipe is empty";
+        reader.report(Diagnostic::new(Code::MissingEdition, message).at(start, "nothing here yet").help(help));
+        return false;
+    };
+    let edition = entries.find_map(|entry| match entry {
+        Entry::Setting(setting) if setting.key.value == "sega" => Some(setting),
+        _ => None,
+    });
+    match edition {
+        Some(setting) => {
+            let known = matches!(&setting.values[..], [only] if matches!(&only.value, Literal::Number(number) if number.integer() == Some(1)));
+            if !known {
+                let written = reader.written(setting.span);
+                let message = match setting.values.is_empty() {
+                    true => "the edition of the language is missing".to_owned(),
+                    false => format!("this program does not know the edition `{written}`"),
                 };
-                if let Some(first) = seen.get(field.key) {
-                    let message = format!("`{}` is given twice", field.key);
-                    let diagnostic =
-                        Diagnostic::new(Code::RepeatedSetting, setting.key.span, message).labelled("again here");
-                    out.push(diagnostic.also_at(*first, "first here").help("keep one of them"));
-                    continue;
-                }
-                seen.insert(field.key, setting.key.span);
-                if let Some(value) = single_value(field, setting, out)
-                    && let Some(value_given) = read(field, value, out)
-                {
-                    given.insert(field.key, Spanned::new(value_given, value.span));
-                }
-            }
-        }
-    }
-    given
-}
-
-/// The one value of a setting, if it has one and that is whole.
-fn single_value<'a>(field: &Field, setting: &'a Setting, out: &mut Vec<Diagnostic>) -> Option<&'a Value> {
-    let key = field.key;
-    match setting.values.as_slice() {
-        [] => {
-            let diagnostic = Diagnostic::new(Code::MissingValue, setting.key.span, format!("`{key}` has no value"));
-            let example = field.example.lines().last().unwrap_or_default();
-            out.push(diagnostic.help(format!("it takes {}; for example: `{example}`", field.kind.expectation())));
-            None
-        }
-        [value] => is_whole(value, out).then_some(value),
-        [first, .., last] => {
-            if !setting.values.iter().all(|value| is_whole(value, out)) {
-                return None;
-            }
-            let words = |value: &Value| matches!(value.value, Literal::Word(_) | Literal::Number(_));
-            let help = match &field.kind {
-                Kind::Text { .. } if setting.values.iter().all(words) => "put the text in quotes".to_owned(),
-                Kind::Seeds => "several seeds are a list: `[1, 2, 3]`".to_owned(),
-                Kind::Size => "write width and height with an `x` between them: `512x512`".to_owned(),
-                kind => format!("`{key}` takes {}", kind.expectation()),
-            };
-            let message = format!("`{key}` has {} values", setting.values.len());
-            out.push(Diagnostic::new(Code::SeveralValues, first.span.to(last.span), message).help(help));
-            None
-        }
-    }
-}
-
-/// Whether a value is closed and its escapes are known; reports where not.
-pub(super) fn is_whole(value: &Value, out: &mut Vec<Diagnostic>) -> bool {
-    match &value.value {
-        Literal::Text(text) => is_whole_text(text, value.span, out),
-        Literal::List(list) => {
-            if !list.closed {
-                out.push(
-                    Diagnostic::new(Code::Unclosed, value.span, "this list is not closed").help("add the missing `]`"),
-                );
+                let help = "this program reads `sega 1`; a later edition needs a later program";
+                let mark = super::values::first_line(reader.source, setting.span);
+                reader.report(Diagnostic::new(Code::UnknownEdition, message).at(mark, "not edition 1").help(help));
                 return false;
             }
-            list.items.iter().fold(true, |whole, item| match item {
-                ListItem::Value(value) => is_whole(value, out) && whole,
-                ListItem::Comment(_) => whole,
-            })
+            if !std::ptr::eq(first, entry_of(file, setting)) {
+                let message = "`sega 1` is not the first line";
+                let help = "move it to the top of the file";
+                reader.report(
+                    Diagnostic::new(Code::MissingEdition, message).at(setting.span, "must come first").help(help),
+                );
+            }
         }
-        _ => true,
+        None => {
+            let misspelt = matches!(first, Entry::Setting(setting) if suggest::nearest(&setting.key.value, ["sega"]).is_some()
+                || suggest::setting_synonym(&setting.key.value) == Some("sega"));
+            if !misspelt {
+                let at = match first {
+                    Entry::Setting(setting) => setting.key.span.start,
+                    Entry::Block(block) => block.kind.span.start,
+                    Entry::Junk(span) => span.start,
+                    Entry::Comment(_) | Entry::Blank => 0,
+                };
+                let message = "the recipe does not say its edition";
+                let help = "make `sega 1` the first line of the file";
+                let place = Span::new(at, at);
+                reader.report(
+                    Diagnostic::new(Code::MissingEdition, message).at(place, "`sega 1` goes before this").help(help),
+                );
+            }
+            scope.excuse("sega");
+        }
+    }
+    true
+}
+
+/// The entry that holds a setting.
+fn entry_of<'a>(file: &'a File, wanted: &Setting) -> &'a Entry {
+    let holds = |entry: &&Entry| matches!(entry, Entry::Setting(setting) if std::ptr::eq(setting, wanted));
+    file.entries.iter().find(holds).unwrap_or(&file.entries[0])
+}
+
+/// Sorts the file's entries into settings and blocks; reports what is neither.
+fn gather<'a>(reader: &mut Reader<'_>, file: &'a File, scope: &mut Scope<'a>) -> Vec<&'a Block> {
+    let mut blocks = Vec::new();
+    // Inside of a concept whose text has no closing quotes and therefore swallowed the opening brace.
+    let mut swallowed = false;
+    let mut before: Option<&Entry> = None;
+    for entry in &file.entries {
+        match entry {
+            Entry::Setting(setting) => {
+                let key = setting.key.value.as_str();
+                let inner = Field::all(key).any(|field| field.place != Place::Recipe);
+                if swallowed && inner {
+                    reader.broken(&setting.values);
+                } else {
+                    swallowed = false;
+                    scope.add(reader, setting);
+                }
+            }
+            Entry::Block(block) => {
+                swallowed = swallows_brace(block);
+                let kind = block.kind.value.as_str();
+                let shape_of_setting = block.body.is_none()
+                    && !matches!(kind, "plus" | "minus")
+                    && suggest::block_synonym(kind).is_none()
+                    && suggest::nearest(kind, ["plus", "minus"]).is_none();
+                if shape_of_setting {
+                    misread_setting(reader, block, scope);
+                } else {
+                    blocks.push(block);
+                }
+            }
+            Entry::Junk(span) if swallowed && reader.source.slice(*span).starts_with('}') => swallowed = false,
+            Entry::Junk(span) => scope.junk(reader, *span, before),
+            Entry::Comment(_) | Entry::Blank => {}
+        }
+        before = Some(entry);
+    }
+    blocks
+}
+
+/// Whether an unclosed text in a block's head ends with what was meant as its brace.
+fn swallows_brace(block: &Block) -> bool {
+    block.body.is_none()
+        && block.head.iter().any(|value| {
+            matches!(&value.value, Literal::Text(text) if !text.closed && text.content.trim_end().ends_with('{'))
+        })
+}
+
+/// `key word "text"` has the shape of a block, but the key is none of theirs.
+fn misread_setting(reader: &mut Reader<'_>, block: &Block, scope: &mut Scope<'_>) {
+    if reader.broken(&block.head) {
+        scope.excuse(&block.kind.value);
+        return;
+    }
+    let setting = Setting { key: block.kind.clone(), values: block.head.clone(), comment: None, span: block.span };
+    match Field::find(&setting.key.value, scope.level) {
+        Some(field) => {
+            scope.excuse(field.key);
+            reader.single(&setting, field);
+        }
+        None if Field::all(&setting.key.value).next().is_some() => scope.wrong_level(reader, &setting),
+        None => scope.unknown(reader, &setting),
     }
 }
 
-fn is_whole_text(text: &Text, span: Span, out: &mut Vec<Diagnostic>) -> bool {
-    if !text.closed {
-        let (message, help) = if text.block {
-            ("this text is not closed", "add the missing `\"\"\"`")
-        } else {
-            (
-                "this text is not closed on its line",
-                "add the missing `\"`, or begin and end a text of several lines with `\"\"\"`",
-            )
+impl Scope<'_> {
+    /// Reports text that is neither a setting nor a block.
+    pub(super) fn junk(&mut self, reader: &mut Reader<'_>, span: Span, before: Option<&Entry>) {
+        let slice = reader.source.slice(span);
+        let key_end =
+            slice.find(|char: char| !(char.is_alphanumeric() || matches!(char, '_' | '-'))).unwrap_or(slice.len());
+        let (key, rest) = slice.split_at(key_end);
+        let rest = rest.trim_start();
+        let comma = matches!(before, Some(Entry::Setting(setting)) if matches!(setting.values.last(), Some(value)
+            if matches!(value.value, Literal::Number(_)) && reader.source.slice(Span::new(value.span.end, span.start)) == ","));
+        let mark = super::values::first_line(reader.source, span);
+        let written = reader.written(mark);
+        let (message, help) = match (slice.chars().next(), rest.strip_prefix([':', '='])) {
+            (Some('0'..='9'), _) if comma => {
+                let key = match before {
+                    Some(Entry::Setting(setting)) => reader.written(setting.span),
+                    _ => String::new(),
+                };
+                ("a number has a point, not a comma".to_owned(), format!("write `{key}.{written}`"))
+            }
+            (_, Some(value)) if !key.is_empty() => {
+                self.excuse(key);
+                let sign = &rest[..1];
+                let value = shorten(value.trim());
+                (format!("no `{sign}` stands between a setting and its value"), format!("write `{key} {value}`"))
+            }
+            (Some('}'), _) => (
+                "there is no block to close here".to_owned(),
+                "take this brace away, or find the `{` that is missing".to_owned(),
+            ),
+            (Some('{'), _) => (
+                "these braces belong to no concept".to_owned(),
+                "a concept begins with a word, a name and a text: `plus smile \"smile\" { strength 4 }`".to_owned(),
+            ),
+            (Some('"'), _) => (
+                "this text belongs to no setting".to_owned(),
+                "say what it is: `prompt \"...\"`; a text of several lines has three quotes on both sides".to_owned(),
+            ),
+            (Some('/' | ';' | '-' | '%'), _) => (
+                format!("`{written}` is neither a setting nor a block"),
+                "if it is a comment, begin it with `#`".to_owned(),
+            ),
+            _ => (
+                format!("`{written}` is neither a setting nor a block"),
+                "a line begins with the word of a setting, with `plus` or with `minus`".to_owned(),
+            ),
         };
-        out.push(Diagnostic::new(Code::Unclosed, span, message).help(help));
-        return false;
+        reader.report(Diagnostic::new(Code::Unreadable, message).at(mark, "not understood").help(help));
     }
-    for &escape in &text.bad_escapes {
-        out.push(
-            Diagnostic::new(Code::BadEscape, escape, "this is no escape")
-                .help("known are \\\" \\\\ \\n \\t \\r and \\u{...}; a backslash of its own is `\\\\`"),
+}
+
+/// Every recipe names its model and its prompt.
+fn check_required(reader: &mut Reader<'_>, scope: &Scope<'_>) {
+    let mut place = Span::default();
+    for field in FIELDS.iter().filter(|field| field.required) {
+        if let Some((_, setting)) = scope.get(field.key) {
+            place = Span::new(setting.span.end, setting.span.end);
+        } else if !scope.excused.contains(&field.key) {
+            let message = format!("the recipe has no `{}`", field.key);
+            let help = format!("add a line: `{}`; it is {}", field.example, field.meaning);
+            let label = format!("`{}` goes on a line below", field.key);
+            reader.report(Diagnostic::new(Code::MissingSetting, message).at(place, label).help(help));
+        }
+    }
+}
+
+/// Warns of seeds that paint the same picture twice.
+fn check_seeds(reader: &mut Reader<'_>, seeds: &[(Seed, Span)]) {
+    let mut seen: HashMap<Seed, Span> = HashMap::new();
+    // One warning for each place, however many of its seeds are there already.
+    let mut warned = None;
+    for (seed, span) in seeds {
+        if let Some(first) = seen.get(seed).filter(|_| warned != Some(*span)) {
+            warned = Some(*span);
+            let message = format!("the seed {} is there twice", seed.0);
+            reader.report(
+                Diagnostic::new(Code::RepeatedSeed, message)
+                    .at(*span, "the same picture again")
+                    .at(*first, "first here")
+                    .help("take one of them away"),
+            );
+        }
+        seen.entry(*seed).or_insert(*span);
+    }
+}
+
+/// `eta` and `sigmas karras` do not go with every scheduler.
+fn check_scheduler(
+    reader: &mut Reader<'_>,
+    scheduler: &Known<Option<SchedulerKind>>,
+    eta: &Known<Eta>,
+    sigmas: &Known<Option<Sigmas>>,
+) {
+    let (Some(kind), Some(kind_span)) = (scheduler.value, scheduler.span) else { return };
+    let mut lacks = |setting: &str, span: Span, has: fn(SchedulerKind) -> bool| {
+        let able: Vec<&str> = SchedulerKind::ALL.iter().filter(|kind| has(**kind)).map(|kind| kind.name()).collect();
+        let message = format!("the scheduler `{kind}` has no `{setting}`");
+        let help = format!("leave it out, or take a scheduler that has it: {}", super::fields::list(&able));
+        reader.report(
+            Diagnostic::new(Code::SchedulerLacks, message)
+                .at(span, format!("not with `{kind}`"))
+                .at(kind_span, "the scheduler is set here")
+                .help(help),
         );
-    }
-    text.bad_escapes.is_empty()
-}
-
-fn unknown(setting: &Setting, level: Level) -> Diagnostic {
-    let key = &setting.key.value;
-    let other = match level {
-        Level::Recipe => Level::Concept,
-        Level::Concept => Level::Recipe,
     };
-    let meant = suggest::setting(level, key);
-    if field(other, key).is_some() {
-        let message = format!("`{key}` does not belong to {}", level_name(level));
-        let help = match (level, meant) {
-            (Level::Concept, Some(meant)) => {
-                format!("in a concept it is called `{meant}`; or move `{key}` to the top level")
-            }
-            (Level::Concept, None) => format!("move `{key}` to the top level"),
-            (Level::Recipe, _) => format!("put it in the braces of a concept: `plus name \"text\" {{ {key} ... }}`"),
-        };
-        return Diagnostic::new(Code::WrongLevel, setting.key.span, message).help(help);
+    if let (Some(span), true, false) = (eta.span, eta.valid, kind.has_eta()) {
+        lacks("eta", span, SchedulerKind::has_eta);
     }
-    let help = match meant {
-        Some(meant) => {
-            let example = field(level, meant).map_or("", |field| field.example.lines().last().unwrap_or_default());
-            format!("did you mean `{meant}`? For example: `{example}`")
-        }
-        None => match suggest::setting(other, key) {
-            Some(meant) => format!("there is `{meant}`, which belongs to {}", level_name(other)),
-            None => {
-                format!("{} knows {}", level_name(level), super::fields::keys(level).collect::<Vec<_>>().join(", "))
-            }
-        },
-    };
-    Diagnostic::new(Code::UnknownSetting, setting.key.span, format!("there is no setting `{}`", shortened(key)))
-        .help(help)
-}
-
-fn nested(block: &Block) -> Diagnostic {
-    let message = format!("`{}` stands within another concept", shortened(&block.kind.value));
-    Diagnostic::new(Code::NestedBlock, block.kind.span, message).help("close the concept above with `}` first")
-}
-
-/// The beginning of what a span covers, on one line.
-fn excerpt(source: &Source, span: Span) -> String {
-    shortened(source.slice(span).lines().next().unwrap_or_default())
-}
-
-/// A word of bearable length.
-pub(super) fn shortened(text: &str) -> String {
-    const LONGEST: usize = 40;
-    if text.chars().count() <= LONGEST {
-        text.to_owned()
-    } else {
-        text.chars().take(LONGEST).chain("...".chars()).collect()
-    }
-}
-
-/// A setting's number, if it was given.
-pub(super) fn number(given: &Settings, key: &str) -> Option<f64> {
-    match given.get(key).map(|given| &given.value) {
-        Some(Given::Number(number)) => Some(*number),
-        _ => None,
-    }
-}
-
-fn text(given: &Settings, key: &str) -> Option<String> {
-    match given.get(key).map(|given| &given.value) {
-        Some(Given::Text(text)) => Some(text.clone()),
-        _ => None,
-    }
-}
-
-fn word(given: &Settings, key: &str) -> Option<usize> {
-    match given.get(key).map(|given| &given.value) {
-        Some(Given::Word(index)) => Some(*index),
-        _ => None,
+    if let (Some(span), Some(Sigmas::Karras), false) = (sigmas.span, sigmas.value, kind.has_karras()) {
+        lacks("sigmas karras", span, SchedulerKind::has_karras);
     }
 }

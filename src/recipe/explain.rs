@@ -1,159 +1,278 @@
-//! What a word means: a setting, a direction, a command or a code.
+//! What `sega explain WORD` says of a setting, a block, a command or an error code.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::fields::{FIELDS, Field, Level};
+use super::Direction;
+use super::fields::{FIELDS, Field, Kind, Level, Place};
 use super::suggest;
-use super::values::level_name;
-use crate::diagnostic::Code;
+use crate::diagnostic::{Code, Severity};
 
-/// A command of the program and what it does, in a sentence.
-pub type Command = (&'static str, &'static str);
+/// Explanations are wrapped at this column.
+const WIDTH: usize = 80;
+/// What stands beside a part's heading starts at this column.
+const INDENT: usize = 12;
 
-/// An explanation: a heading and named parts.
+/// What is known of a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// What is explained.
-    pub heading: String,
-    /// The parts by their names, in order; the first has none.
-    pub parts: Vec<(&'static str, String)>,
+    /// The word in its full form, such as `strength` or `E0203`.
+    pub word: String,
+    /// What it is: `setting`, `block`, `command`, `error`, `warning` or `list`.
+    pub kind: &'static str,
+    /// What it means.
+    pub meaning: String,
+    /// Headings and what belongs under them, in order.
+    pub parts: Vec<(&'static str, Part)>,
 }
 
-/// Explains a word; every meaning that it has. Empty where it has none.
-///
-/// The word may be an address, such as `glasses.strength`: the setting counts.
-pub fn explain(word: &str, commands: &[Command]) -> Vec<Explanation> {
-    let word = word.rsplit('.').next().unwrap_or(word);
-    let mut explanations: Vec<Explanation> = FIELDS.iter().filter(|field| field.key == word).map(of_field).collect();
-    if let Some((_, about)) = DIRECTIONS.iter().find(|(direction, _)| *direction == word) {
-        explanations.push(of_direction(word, about));
+/// What stands under a heading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// Words, to be wrapped.
+    Prose(String),
+    /// Lines of a recipe, to be kept.
+    Recipe(String),
+    /// Words with a line about each.
+    Table(Vec<(String, String)>),
+}
+
+/// A word of which nothing is known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is nothing to explain about `{word}`{}", hint(.suggestion.as_deref()))]
+pub struct Unexplained {
+    /// The word as given.
+    pub word: String,
+    /// The word that was probably meant.
+    pub suggestion: Option<String>,
+}
+
+fn hint(suggestion: Option<&str>) -> String {
+    match suggestion {
+        Some(word) => format!("; did you mean `{word}`?"),
+        None => "; `sega explain settings` lists what there is".to_owned(),
     }
-    if let Some((name, about)) = commands.iter().find(|(name, _)| *name == word) {
-        let parts = vec![("", (*about).to_owned()), ("more", format!("sega {name} --help"))];
-        explanations.push(Explanation { heading: format!("{name}: a command"), parts });
+}
+
+/// Everything that is known of a word; a setting that exists on both levels gives two explanations. `commands` are the
+/// program's commands with a line about each. `settings` lists all settings, `codes` all codes.
+pub fn explain(word: &str, commands: &[(&str, &str)]) -> Result<Vec<Explanation>, Unexplained> {
+    let word = word.trim();
+    if let Some(code) = Code::from_name(word) {
+        return Ok(vec![of_code(code)]);
     }
-    explanations.extend(Code::from_name(word).map(of_code));
-    explanations
-}
-
-/// What an unknown word may mean.
-pub fn suggestion<'a>(word: &str, commands: &'a [Command]) -> Option<&'a str> {
-    let setting = || [Level::Recipe, Level::Concept].into_iter().find_map(|level| suggest::setting(level, word));
-    let others = DIRECTIONS.iter().chain(commands).map(|(name, _)| *name);
-    let codes = Code::ALL.iter().map(|code| code.as_str());
-    setting().or_else(|| suggest::nearest(word, others)).or_else(|| suggest::nearest(&word.to_uppercase(), codes))
-}
-
-/// A list of everything that can be explained.
-pub fn overview(commands: &[Command]) -> String {
-    let mut out = String::new();
-    let mut list = |title: &str, rows: Vec<(&str, String)>| {
-        out.push_str(&format!("{title}\n"));
-        for (name, about) in rows {
-            out.push_str(&hanging(&format!("  {name:<10}"), &about));
-        }
-        out.push('\n');
+    match word {
+        "settings" => return Ok(vec![settings()]),
+        "codes" => return Ok(vec![codes()]),
+        _ => {}
+    }
+    // An address such as `glasses.strength` is about the concept's setting.
+    let (level, key) = match word.rsplit_once('.') {
+        Some((_, key)) => (Some(Level::Concept), key),
+        None => (None, word),
     };
-    for (level, title) in [(Level::Recipe, "settings of a recipe"), (Level::Concept, "settings of a concept")] {
-        list(
-            title,
-            FIELDS.iter().filter(|field| field.level == level).map(|field| (field.key, brief(field))).collect(),
-        );
+    let mut found: Vec<Explanation> =
+        Field::all(key).filter(|field| level.is_none_or(|level| field.place.allows(level))).map(of_field).collect();
+    if level.is_none() {
+        found.extend([Direction::Plus, Direction::Minus].into_iter().filter(|kind| kind.name() == key).map(of_block));
+        found.extend(commands.iter().filter(|(name, _)| *name == key).map(|(name, line)| of_command(name, line)));
+        if found.is_empty() {
+            // A word that a setting takes, such as `ddim`.
+            let takes = |field: &&Field| matches!(field.kind, Kind::Word(words) if words.contains(&key));
+            found.extend(FIELDS.iter().filter(takes).map(of_field));
+        }
     }
-    list("concepts", DIRECTIONS.iter().map(|(name, about)| (*name, (*about).to_owned())).collect());
-    list("commands", commands.iter().map(|(name, about)| (*name, (*about).to_owned())).collect());
-    list("codes", Code::ALL.iter().map(|code| (code.as_str(), code.title().to_owned())).collect());
-    out.trim_end().to_owned() + "\n"
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let known = FIELDS.iter().map(|field| field.key).chain(["plus", "minus", "settings", "codes"]);
+    let codes = Code::ALL.iter().map(|code| code.as_str());
+    let near = suggest::nearest(key, known.chain(commands.iter().map(|(name, _)| *name)).chain(codes));
+    let suggestion = suggest::setting_synonym(key).or_else(|| suggest::block_synonym(key)).or(near).map(str::to_owned);
+    Err(Unexplained { word: word.to_owned(), suggestion })
+}
+
+fn of_field(field: &Field) -> Explanation {
+    let place = match field.place {
+        Place::Recipe => "outside of the braces, for the whole picture",
+        Place::Concept => "between the braces of a concept",
+        Place::Both => "between the braces of a concept, or outside as the default of all concepts",
+    };
+    let prose = |text: &str| Part::Prose(text.to_owned());
+    let unit = if field.unit.is_empty() { String::new() } else { format!(" ({})", field.unit) };
+    let mut parts = vec![
+        ("stands", prose(place)),
+        ("takes", Part::Prose(field.takes() + &unit)),
+        ("default", Part::Prose(field.default())),
+    ];
+    if !field.formula.is_empty() {
+        parts.push(("formula", prose(field.formula)));
+    }
+    if !field.good.is_empty() {
+        parts.push(("good", prose(field.good)));
+    }
+    let example = match field.place {
+        Place::Concept => format!("plus smile \"smiling, smile\" {{ {} }}", field.example),
+        Place::Recipe | Place::Both => field.example.to_owned(),
+    };
+    parts.push(("example", Part::Recipe(example)));
+    Explanation { word: field.key.to_owned(), kind: "setting", meaning: field.meaning.to_owned(), parts }
+}
+
+fn of_block(direction: Direction) -> Explanation {
+    let (meaning, formula, text) = match direction {
+        Direction::Plus => {
+            ("adds a concept to the picture", "psi = +(e_c - e_u)", "glasses \"glasses, wearing glasses\"")
+        }
+        Direction::Minus => ("takes a concept out of the picture", "psi = -(e_c - e_u)", "crowd \"crowd, people\""),
+    };
+    let word = direction.name();
+    let settings = FIELDS.iter().filter(|field| field.place.allows(Level::Concept));
+    Explanation {
+        word: word.to_owned(),
+        kind: "block",
+        meaning: format!("{meaning}: a name, a text in quotes, and settings between braces"),
+        parts: vec![
+            ("name", Part::Prose("one word, different for each concept; it never changes the picture".to_owned())),
+            (
+                "text",
+                Part::Prose(
+                    "what the model is asked about; several phrasings, with commas, often work best".to_owned(),
+                ),
+            ),
+            ("formula", Part::Prose(formula.to_owned())),
+            ("settings", Part::Table(settings.map(|field| (field.key.to_owned(), field.meaning.to_owned())).collect())),
+            ("example", Part::Recipe(format!("{word} {text} {{\n  strength  5\n  threshold 95%\n}}"))),
+        ],
+    }
+}
+
+fn of_command(name: &str, line: &str) -> Explanation {
+    Explanation {
+        word: name.to_owned(),
+        kind: "command",
+        meaning: line.to_owned(),
+        parts: vec![("more", Part::Prose(format!("`sega {name} --help` lists its options")))],
+    }
+}
+
+fn of_code(code: Code) -> Explanation {
+    Explanation {
+        word: code.as_str().to_owned(),
+        kind: code.severity().name(),
+        meaning: code.explanation().to_owned(),
+        parts: vec![
+            (
+                if code.severity() == Severity::Error { "wrong" } else { "doubtful" },
+                Part::Recipe(code.wrong().to_owned()),
+            ),
+            ("right", Part::Recipe(code.right().to_owned())),
+        ],
+    }
+}
+
+fn settings() -> Explanation {
+    let of = |wanted: fn(Place) -> bool| {
+        let fields = FIELDS.iter().filter(|field| wanted(field.place));
+        Part::Table(fields.map(|field| (field.key.to_owned(), field.meaning.to_owned())).collect())
+    };
+    Explanation {
+        word: "settings".to_owned(),
+        kind: "list",
+        meaning: "a setting is a word and a value on a line".to_owned(),
+        parts: vec![
+            ("picture", of(|place| place == Place::Recipe)),
+            ("concept", of(|place| place == Place::Concept)),
+            ("both", of(|place| place == Place::Both)),
+        ],
+    }
+}
+
+fn codes() -> Explanation {
+    let of = |severity: Severity| {
+        let codes = Code::ALL.iter().filter(|code| code.severity() == severity);
+        let first = |text: &str| {
+            text.split_inclusive(['.', ':']).next().unwrap_or_default().trim_end_matches(['.', ':']).to_owned()
+        };
+        Part::Table(codes.map(|code| (code.as_str().to_owned(), first(code.explanation()))).collect())
+    };
+    Explanation {
+        word: "codes".to_owned(),
+        kind: "list",
+        meaning: "every message of `sega check` has a code, which `sega explain` explains".to_owned(),
+        parts: vec![("errors", of(Severity::Error)), ("warnings", of(Severity::Warning))],
+    }
 }
 
 impl Explanation {
-    /// The explanation for a terminal.
-    pub fn text(&self) -> String {
-        let mut out = format!("{}\n", self.heading);
-        for (name, text) in &self.parts {
-            if name.is_empty() {
-                out.push_str(&hanging("  ", text));
-            } else if text.contains('\n') {
-                out.push_str(&format!("  {name}\n"));
-                text.lines().for_each(|line| out.push_str(&format!("      {line}\n")));
-            } else {
-                out.push_str(&hanging(&format!("  {name:<9} "), text));
+    /// Plain text of at most 80 columns, with a line break at its end.
+    pub fn to_text(&self) -> String {
+        let mut out = format!("{} ({})\n", self.word, self.kind);
+        wrap(&mut out, &self.meaning, 2);
+        for (heading, part) in &self.parts {
+            out.push('\n');
+            match part {
+                Part::Prose(text) => {
+                    // The heading stands where the first line's indentation would be.
+                    let mut body = String::new();
+                    wrap(&mut body, text, INDENT);
+                    out.push_str(&format!("  {heading:<width$}{}", &body[INDENT..], width = INDENT - 2));
+                }
+                Part::Recipe(lines) => {
+                    out.push_str(&format!("  {heading}\n"));
+                    for line in lines.lines() {
+                        out.push_str(&format!("      {line}\n"));
+                    }
+                }
+                Part::Table(rows) => {
+                    out.push_str(&format!("  {heading}\n"));
+                    for (word, text) in rows {
+                        let mut body = String::new();
+                        wrap(&mut body, text, INDENT + 4);
+                        out.push_str(&format!("      {word:<width$}{}", &body[INDENT + 4..], width = INDENT - 2));
+                    }
+                }
             }
         }
         out
     }
 
-    /// The explanation for a program.
-    pub fn json(&self) -> Value {
-        let name = |name: &str| if name.is_empty() { "meaning".to_owned() } else { name.to_owned() };
-        let parts = self.parts.iter().map(|(part, text)| (name(part), json!(text)));
-        Value::Object([("heading".to_owned(), json!(self.heading))].into_iter().chain(parts).collect())
+    /// The same as an object: `word`, `kind`, `meaning`, and a member for each heading.
+    pub fn to_json(&self) -> Value {
+        let mut object = Map::new();
+        object.insert("word".to_owned(), json!(self.word));
+        object.insert("kind".to_owned(), json!(self.kind));
+        object.insert("meaning".to_owned(), json!(self.meaning));
+        for (heading, part) in &self.parts {
+            let value = match part {
+                Part::Prose(text) | Part::Recipe(text) => json!(text),
+                Part::Table(rows) => {
+                    Value::Object(rows.iter().map(|(word, text)| (word.clone(), json!(text))).collect())
+                }
+            };
+            object.insert((*heading).to_owned(), value);
+        }
+        Value::Object(object)
     }
 }
 
-/// The two directions of a concept.
-const DIRECTIONS: [Command; 2] = [
-    ("plus", "Adds a concept: the picture moves towards what its text says, and stays as it is elsewhere."),
-    ("minus", "Takes a concept away: the picture moves away from what its text says, and stays as it is elsewhere."),
-];
-
-fn brief(field: &Field) -> String {
-    field.meaning.split_inclusive(". ").next().unwrap_or(field.meaning).trim_end().to_owned()
-}
-
-fn of_field(field: &Field) -> Explanation {
-    let mut parts = vec![("", field.meaning.to_owned()), ("takes", field.kind.expectation())];
-    parts.extend(field.formula.map(|formula| ("formula", formula.to_owned())));
-    parts.push(("default", field.default.to_owned()));
-    parts.extend(field.good.map(|good| ("good", good.to_owned())));
-    parts.push(("example", field.example.to_owned()));
-    Explanation {
-        heading: format!(
-            "{}: a setting of {}",
-            field.key,
-            level_name(field.level).replace("the top level", "the recipe")
-        ),
-        parts,
-    }
-}
-
-fn of_direction(word: &str, about: &str) -> Explanation {
-    let keys: Vec<&str> = super::fields::keys(Level::Concept).collect();
-    let parts = vec![
-        ("", about.to_owned()),
-        ("form", format!("{word} NAME \"TEXT\" {{ SETTINGS }}; without braces every setting has its default")),
-        ("settings", keys.join(", ")),
-        ("formula", "psi = +-(e_c - e_u), its smallest elements set to 0, times `strength`, added to e".to_owned()),
-        ("example", format!("{word} glasses \"glasses, wearing glasses\" {{ strength 5 }}")),
-    ];
-    Explanation { heading: format!("{word}: a concept"), parts }
-}
-
-fn of_code(code: Code) -> Explanation {
-    let (wrong, right) = code.examples();
-    // Examples of several lines are set off from their names.
-    let block = |text: &str| if text.contains('\n') { format!("{text}\n") } else { text.to_owned() };
-    let parts = vec![("", code.explanation().to_owned()), ("instead of", block(wrong)), ("write", block(right))];
-    Explanation { heading: format!("{code} ({}): {}", code.severity().name(), code.title()), parts }
-}
-
-/// Text broken into lines of bearable length, the later ones indented as deep as the first begins.
-fn hanging(first: &str, text: &str) -> String {
-    const WIDTH: usize = 90;
-    let indent = " ".repeat(first.chars().count());
-    let mut lines = vec![first.to_owned()];
+/// Appends words in lines of at most [`WIDTH`] columns, each with an indentation and a line break.
+fn wrap(out: &mut String, text: &str, indent: usize) {
+    let mut column = 0;
     for word in text.split_whitespace() {
-        let line = lines.last().map_or(0, |line| line.chars().count());
-        let begun = lines.last().is_some_and(|line| line.len() > indent.len());
-        if begun && line + 1 + word.chars().count() > WIDTH {
-            lines.push(indent.clone());
+        let width = word.chars().count();
+        if column > 0 && column + 1 + width > WIDTH {
+            out.push('\n');
+            column = 0;
         }
-        if let Some(line) = lines.last_mut() {
-            if line.len() > indent.len() && !line.ends_with(' ') {
-                line.push(' ');
-            }
-            line.push_str(word);
+        if column == 0 {
+            out.push_str(&" ".repeat(indent));
+            column = indent;
+        } else {
+            out.push(' ');
+            column += 1;
         }
+        out.push_str(word);
+        column += width;
     }
-    lines.join("\n") + "\n"
+    out.push('\n');
 }

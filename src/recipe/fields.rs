@@ -1,384 +1,425 @@
-//! The single definition of every setting. The checker, its messages, `sega explain` and editors all read it here.
+//! The single definition of every setting. The checker, its messages and `sega explain` all read [`FIELDS`].
 
 use std::ops::RangeInclusive;
 
 use crate::model::training::{SchedulerKind, Sigmas, Spacing};
-use crate::quantity::{GuidanceScale, Steps, Strength, Weight};
+use crate::quantity::{
+    Beta, Eta, GuidanceScale, Momentum, Size, StepPoint, Steps, Strength, Threshold, WarmUp, Weight,
+};
 
 /// Where a setting may stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// At the top level of a recipe.
+pub enum Place {
+    /// By itself: it holds for the whole picture.
     Recipe,
-    /// In the braces of a concept.
+    /// Between the braces of a concept.
+    Concept,
+    /// In both places; by itself it is the default of all concepts.
+    Both,
+}
+
+/// One of the two levels of a recipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Outside of all blocks.
+    Recipe,
+    /// Between the braces of a `plus` or `minus` block.
     Concept,
 }
 
-/// What values a setting takes.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Kind {
-    /// The edition's number.
-    Edition,
-    /// A text in quotes.
-    Text {
-        /// Whether it may be empty.
-        empty: bool,
-    },
-    /// One seed, a list of seeds or a sweep.
-    Seeds,
-    /// Width and height in pixels.
-    Size,
-    /// One of several words.
-    Word(&'static [&'static str]),
-    /// A whole number.
-    Count(RangeInclusive<u32>),
-    /// A number.
-    Scale(RangeInclusive<f64>),
-    /// A number from 0 to 1, or a percentage.
-    Share,
-    /// A number of steps, or a percentage of all steps.
-    StepCount,
-    /// A half-open range of steps.
-    StepRange,
-}
-
-impl Kind {
-    /// What the setting takes, in words.
-    pub fn expectation(&self) -> String {
+impl Place {
+    /// Whether a setting of this place may stand on a level.
+    pub fn allows(self, level: Level) -> bool {
         match self {
-            Self::Edition => "the edition's number".to_owned(),
-            Self::Text { .. } => "a text in quotes".to_owned(),
-            Self::Seeds => "a whole number, or a list of them such as `[1, 2, 3]` or `1 to 9 by 2`".to_owned(),
-            Self::Size => "a width and a height in pixels such as `512x512`".to_owned(),
-            Self::Word(words) => {
-                let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
-                match words.as_slice() {
-                    [only] => format!("the word {only}"),
-                    words => format!("one of the words {}", words.join(", ")),
-                }
-            }
-            Self::Count(range) => format!("a whole number from {} to {}", range.start(), range.end()),
-            Self::Scale(range) => format!("a number from {} to {}", range.start(), range.end()),
-            Self::Share => "a share: a number from 0 to 1 or a percentage".to_owned(),
-            Self::StepCount => "a number of steps, or a percentage of all steps".to_owned(),
-            Self::StepRange => "a range of steps such as `10..`, `..20`, `10..20` or `20%..80%`".to_owned(),
+            Self::Recipe => level == Level::Recipe,
+            Self::Concept => level == Level::Concept,
+            Self::Both => true,
         }
     }
 }
 
-/// A setting.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Field {
-    /// Its word.
-    pub key: &'static str,
-    /// Where it stands.
-    pub level: Level,
-    /// What it takes.
-    pub kind: Kind,
-    /// Whether a recipe must have it.
-    pub required: bool,
-    /// What it means, in a sentence or two.
-    pub meaning: &'static str,
-    /// Its symbol and place in the formulas of arXiv 2301.12247 or of the scheduler.
-    pub formula: Option<&'static str>,
-    /// What holds where it is not given.
-    pub default: &'static str,
-    /// Values that work well.
-    pub good: Option<&'static str>,
-    /// Lines of a recipe that use it.
-    pub example: &'static str,
-    /// What other programs call it.
-    pub aliases: &'static [&'static str],
+/// What values a setting takes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// The number of the language's edition.
+    Edition,
+    /// A text in quotes.
+    Text,
+    /// One of a few words.
+    Word(&'static [&'static str]),
+    /// A whole number from the first to the second.
+    Count(u32, u32),
+    /// A number from the first to the second.
+    Real(f64, f64),
+    /// A number from the first to the second, neither above 1, or a percentage.
+    Share(f64, f64),
+    /// A whole number, a list of them, or a sweep.
+    Seeds,
+    /// Width and height.
+    Size,
+    /// A number of steps or a percentage of all steps.
+    StepPoint,
+    /// A half-open range of steps.
+    StepRange,
 }
 
-/// Every setting.
+/// A setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    /// The word that it is written with.
+    pub key: &'static str,
+    /// Where it may stand.
+    pub place: Place,
+    /// What values it takes.
+    pub kind: Kind,
+    /// What its numbers count; empty where they are plain.
+    pub unit: &'static str,
+    /// Whether every recipe must have it.
+    pub required: bool,
+    /// What holds where it is not set.
+    default: fn() -> String,
+    /// What it means, in one line.
+    pub meaning: &'static str,
+    /// What it does to the picture, and how it appears in the rule of guidance; empty where it does not.
+    pub formula: &'static str,
+    /// Values known to work.
+    pub good: &'static str,
+    /// A line that sets it.
+    pub example: &'static str,
+}
+
+impl Field {
+    /// What holds where the setting is absent, in words.
+    pub fn default(&self) -> String {
+        (self.default)()
+    }
+
+    /// The setting of a level that has this key.
+    pub fn find(key: &str, level: Level) -> Option<&'static Self> {
+        FIELDS.iter().find(|field| field.key == key && field.place.allows(level))
+    }
+
+    /// The settings that have this key: at most one for each level.
+    pub fn all(key: &str) -> impl Iterator<Item = &'static Self> {
+        FIELDS.iter().filter(move |field| field.key == key)
+    }
+
+    /// What values it takes, in words that follow "takes": `a number from 1 to 100`.
+    pub fn takes(&self) -> String {
+        match self.kind {
+            Kind::Edition => "the number of the edition, 1".to_owned(),
+            Kind::Text => "a text in quotes".to_owned(),
+            Kind::Word(words) => match words {
+                [only] => format!("the word `{only}`"),
+                _ => format!("one of the words {}", list(words)),
+            },
+            Kind::Count(low, high) => format!("a whole number from {low} to {high}"),
+            Kind::Real(low, high) => format!("a number from {low} to {high}"),
+            Kind::Share(low, high) => {
+                format!("a share from {low} to {high}, or from {}% to {}%", low * 100.0, high * 100.0)
+            }
+            Kind::Seeds => "a whole number from 0 to 18446744073709551615, a list or a sweep of them".to_owned(),
+            Kind::Size => {
+                format!(
+                    "width and height in pixels, multiples of {} from {} to {}, as in `512x512`",
+                    Size::MULTIPLE,
+                    Size::RANGE.start(),
+                    Size::RANGE.end()
+                )
+            }
+            Kind::StepPoint => "a whole number of steps, or a percentage of all steps".to_owned(),
+            Kind::StepRange => "a range of steps, such as `5..`, `..20` or `20%..80%`".to_owned(),
+        }
+    }
+}
+
+/// Words in back-ticks with commas and a last `or`.
+pub(super) fn list(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
+
+const fn real(range: RangeInclusive<f64>) -> Kind {
+    Kind::Real(*range.start(), *range.end())
+}
+
+const fn share(range: RangeInclusive<f64>) -> Kind {
+    Kind::Share(*range.start(), *range.end())
+}
+
+fn percent(value: f64) -> String {
+    // Rounded, as 0.1 * 100 may differ from 10 in the last place.
+    format!("{}%", (value * 1e8).round() / 1e6)
+}
+
+fn warm_up() -> String {
+    match WarmUp::default().0 {
+        StepPoint::Count(count) => count.to_string(),
+        StepPoint::Share(share) => percent(share),
+    }
+}
+
+/// The words of a setting that is on or off.
+pub const SWITCH: &[&str] = &["no", "yes"];
+/// The words of `compat`.
+pub const COMPAT: &[&str] = &["diffusers"];
+
+/// Every setting, in the order in which help lists them.
 pub const FIELDS: &[Field] = &[
     Field {
         key: "sega",
-        level: Level::Recipe,
+        place: Place::Recipe,
         kind: Kind::Edition,
+        unit: "",
         required: true,
-        meaning: "The edition of the language, and the first line of every recipe. Files never change their meaning.",
-        formula: None,
-        default: "none: it must be given",
-        good: None,
+        default: || "none: every recipe starts with it".to_owned(),
+        meaning: "the edition of the language that the recipe is written in; its first line",
+        formula: "",
+        good: "1 is the only edition",
         example: "sega 1",
-        aliases: &[],
     },
     Field {
         key: "model",
-        level: Level::Recipe,
-        kind: Kind::Text { empty: false },
+        place: Place::Recipe,
+        kind: Kind::Text,
+        unit: "",
         required: true,
-        meaning: "The model that paints: `mini`, which is inside the program, or a folder in diffusers layout (a relative one starts from the recipe's folder).",
-        formula: None,
-        default: "none: it must be given",
-        good: None,
+        default: || "none: every recipe names its model".to_owned(),
+        meaning: "the model that paints: a built-in name, a hub id, a folder or a .safetensors file",
+        formula: "",
+        good: "\"mini\" is built in; \"owner/name\" and \"owner/name@revision\" are on the hub",
         example: "model \"mini\"",
-        aliases: &["checkpoint", "ckpt", "sd_model", "model_id"],
     },
     Field {
         key: "prompt",
-        level: Level::Recipe,
-        kind: Kind::Text { empty: true },
+        place: Place::Recipe,
+        kind: Kind::Text,
+        unit: "",
         required: true,
-        meaning: "What to paint.",
-        formula: Some("e_p, the noise estimate for the prompt"),
-        default: "none: it must be given",
-        good: None,
+        default: || "none: every recipe has a prompt".to_owned(),
+        meaning: "what the picture shows",
+        formula: "the estimate e_p in e = e_u + s_g (e_p - e_u) + concepts",
+        good: "",
         example: "prompt \"a portrait of a woman\"",
-        aliases: &["positive", "positive_prompt", "text"],
     },
     Field {
         key: "negative",
-        level: Level::Recipe,
-        kind: Kind::Text { empty: true },
+        place: Place::Recipe,
+        kind: Kind::Text,
+        unit: "",
         required: false,
-        meaning: "What to stay away from: its noise estimate takes the place of the unconditional one, for the prompt and for every concept.",
-        formula: Some("e_u, the unconditional noise estimate"),
-        default: "\"\": no negative prompt",
-        good: Some("a few words such as \"blurry, low quality\"; to take one thing away, `minus` is more exact"),
+        default: || "the empty text".to_owned(),
+        meaning: "what the picture is steered away from as a whole",
+        formula: "the estimate e_u in e = e_u + s_g (e_p - e_u) + concepts, which without it is that of the empty text",
+        good: "",
         example: "negative \"blurry\"",
-        aliases: &["negative_prompt", "neg", "uncond"],
     },
     Field {
         key: "seed",
-        level: Level::Recipe,
+        place: Place::Recipe,
         kind: Kind::Seeds,
+        unit: "",
         required: false,
-        meaning: "The number that the noise is made from, as a PyTorch CPU generator makes it; only its low 32 bits count. Several seeds paint several pictures.",
-        formula: Some("z_T, the initial latents, and the noise of ancestral steps"),
-        default: "drawn by chance, printed, and written into the picture",
-        good: Some("try a few with `seed 1 to 8`, then keep the best"),
-        example: "seed [1, 2, 3]",
-        aliases: &["seeds", "noise_seed", "manual_seed"],
+        default: || "drawn anew by each run, which prints it and writes it into the picture".to_owned(),
+        meaning: "the noise that the picture starts from; one picture for each seed",
+        formula: "",
+        good: "keep it while you change concepts, so that only the concepts change the picture",
+        example: "seed 1 to 9 by 2",
     },
     Field {
         key: "size",
-        level: Level::Recipe,
+        place: Place::Recipe,
         kind: Kind::Size,
+        unit: "pixels",
         required: false,
-        meaning: "The picture's width and height in pixels, multiples of 8.",
-        formula: None,
-        default: "the model's own",
-        good: Some(
-            "the size that the model was trained on: 512x512 for Stable Diffusion 1.x, 768x768 for 2.x, 128x128 for mini",
-        ),
-        example: "size 128x192",
-        aliases: &["width", "height", "resolution", "dimensions"],
+        default: || "the model's own".to_owned(),
+        meaning: "width and height of the picture",
+        formula: "",
+        good: "the size that the model was trained on, such as 512x512 for Stable Diffusion 1",
+        example: "size 512x512",
     },
     Field {
         key: "scheduler",
-        level: Level::Recipe,
+        place: Place::Recipe,
         kind: Kind::Word(SchedulerKind::WORDS),
+        unit: "",
         required: false,
-        meaning: "The solver that turns noise estimates into less noisy latents.",
-        formula: None,
-        default: "the model's own",
-        good: Some("ddim or pndm at 30 to 50 steps, dpmpp-2m or unipc at 15 to 25"),
+        default: || "the model's own".to_owned(),
+        meaning: "the solver that turns noise estimates into a picture, step by step",
+        formula: "",
+        good: "`ddim` and `pndm` with 50 steps; `dpmpp-2m` with 20 to 30",
         example: "scheduler ddim",
-        aliases: &["sampler", "sampler_name", "solver"],
     },
     Field {
         key: "eta",
-        level: Level::Recipe,
-        kind: Kind::Share,
+        place: Place::Recipe,
+        kind: share(Eta::RANGE),
+        unit: "",
         required: false,
-        meaning: "How much fresh noise each step of ddim adds: 0 none, 1 as much as ddpm.",
-        formula: Some("eta of arXiv 2010.02502, eq. 16"),
-        default: "0",
-        good: Some("0, so that an edit is compared with the same picture"),
-        example: "scheduler ddim\neta 0.5",
-        aliases: &["ddim_eta"],
+        default: || Eta::DEFAULT.to_string(),
+        meaning: "how much fresh noise `ddim` adds at each step: 0 none, 1 as much as ddpm",
+        formula: "",
+        good: "0",
+        example: "eta 0.5",
     },
     Field {
         key: "sigmas",
-        level: Level::Recipe,
+        place: Place::Recipe,
         kind: Kind::Word(Sigmas::WORDS),
+        unit: "",
         required: false,
-        meaning: "How the noise levels are spread: as in training, or by the schedule of Karras et al.",
-        formula: Some("arXiv 2206.00364, eq. 5 with rho = 7"),
-        default: "the model's own",
-        good: Some("karras with dpmpp-2m at few steps"),
-        example: "scheduler dpmpp-2m\nsigmas karras",
-        aliases: &["noise_schedule", "schedule_type", "karras", "use_karras_sigmas"],
+        default: || "the model's own".to_owned(),
+        meaning: "how the noise levels of the steps are spread",
+        formula: "",
+        good: "`karras` with `dpmpp-2m` or `euler` and few steps",
+        example: "sigmas plain",
     },
     Field {
         key: "spacing",
-        level: Level::Recipe,
+        place: Place::Recipe,
         kind: Kind::Word(Spacing::WORDS),
+        unit: "",
         required: false,
-        meaning: "How the sampled timesteps are spread over the training timesteps.",
-        formula: Some("arXiv 2305.08891, table 2"),
-        default: "the model's own",
-        good: Some("trailing at few steps"),
+        default: || "the model's own".to_owned(),
+        meaning: "how the timesteps of the render are spread over those of the training",
+        formula: "",
+        good: "`trailing` with few steps",
         example: "spacing trailing",
-        aliases: &["timestep_spacing", "timesteps"],
     },
     Field {
         key: "steps",
-        level: Level::Recipe,
-        kind: Kind::Count(Steps::RANGE),
+        place: Place::Recipe,
+        kind: Kind::Count(*Steps::RANGE.start(), *Steps::RANGE.end()),
+        unit: "steps",
         required: false,
-        meaning: "The number of scheduler steps. More steps take longer and follow the noise estimates more closely.",
-        formula: Some("N; step i = 0..N-1 is counted from the noisy end"),
-        default: "30",
-        good: Some("30 to 50; 15 to 25 with dpmpp-2m or unipc"),
+        default: || Steps::DEFAULT.get().to_string(),
+        meaning: "how many steps the render takes from noise to picture",
+        formula: "N; steps are counted i = 0 .. N-1 from the noisy end",
+        good: "20 to 50",
         example: "steps 30",
-        aliases: &["num_inference_steps", "num_steps", "sampling_steps"],
     },
     Field {
         key: "guidance",
-        level: Level::Recipe,
-        kind: Kind::Scale(GuidanceScale::RANGE),
+        place: Place::Recipe,
+        kind: real(GuidanceScale::RANGE),
+        unit: "",
         required: false,
-        meaning: "How strongly the picture follows the prompt (classifier-free guidance). 1 means not at all beyond the prompt's own estimate; concepts need more than 1.",
-        formula: Some("s_g in e = e_u + s_g (e_p - e_u) + edits"),
-        default: "7.5",
-        good: Some("5 to 9; 5 for mini"),
+        default: || GuidanceScale::DEFAULT.to_string(),
+        meaning: "how closely the picture follows the prompt; 1 is no guidance at all",
+        formula: "s_g in e = e_u + s_g (e_p - e_u) + concepts",
+        good: "5 to 10; concepts need more than 1",
         example: "guidance 7.5",
-        aliases: &["guidance_scale", "cfg", "cfg_scale", "scale"],
     },
     Field {
         key: "momentum",
-        level: Level::Recipe,
-        kind: Kind::Share,
+        place: Place::Both,
+        kind: share(Momentum::RANGE),
+        unit: "",
         required: false,
-        meaning: "The momentum scale of all concepts that do not give their own.",
-        formula: Some("s_m in gamma = mu psi + s_m nu"),
-        default: "0.1",
-        good: Some("0.3 to 0.5 with beta 0.6"),
+        default: || Momentum::DEFAULT.to_string(),
+        meaning: "how strongly a concept keeps pushing where it pushed before; outside, for all concepts",
+        formula: "s_m in gamma = mu psi + s_m nu",
+        good: "0.3 for faces, 0.5 for scenes and styles, both with `beta 0.6`",
         example: "momentum 0.3",
-        aliases: &["edit_momentum_scale", "momentum_scale"],
     },
     Field {
         key: "beta",
-        level: Level::Recipe,
-        kind: Kind::Share,
+        place: Place::Both,
+        kind: share(Beta::RANGE),
+        unit: "",
         required: false,
-        meaning: "The decay of the momentum of all concepts that do not give their own: the greater, the longer it remembers.",
-        formula: Some("beta_m in nu <- beta_m nu + (1 - beta_m) gamma"),
-        default: "0.4",
-        good: Some("0.6"),
+        default: || Beta::DEFAULT.to_string(),
+        meaning: "how slowly momentum forgets: 0 at once, 1 never; outside, for all concepts",
+        formula: "beta_m in nu <- beta_m nu + (1 - beta_m) gamma",
+        good: "0.6",
         example: "beta 0.6",
-        aliases: &["edit_mom_beta", "mom_beta", "momentum_beta", "decay"],
     },
     Field {
         key: "compat",
-        level: Level::Recipe,
-        kind: Kind::Word(&["diffusers"]),
+        place: Place::Recipe,
+        kind: Kind::Word(COMPAT),
+        unit: "",
         required: false,
-        meaning: "Follows the rule of the reference implementation in the Python package diffusers to the letter, quirks included, for exact comparison.",
-        formula: None,
-        default: "the rule of edition 1",
-        good: Some("leave it out, except to reproduce a picture made there"),
+        default: || "the rule of edition 1, in which concepts are independent of each other".to_owned(),
+        meaning: "follow the reference implementation in diffusers instead, quirks included",
+        formula: "",
+        good: "only for comparing with pictures made by diffusers",
         example: "compat diffusers",
-        aliases: &["compatibility"],
     },
     Field {
         key: "overwrite",
-        level: Level::Recipe,
-        kind: Kind::Word(&["yes", "no"]),
+        place: Place::Recipe,
+        kind: Kind::Word(SWITCH),
+        unit: "",
         required: false,
-        meaning: "Whether `sega run` may replace the picture of an earlier run, as its flag `--force` allows it once.",
-        formula: None,
-        default: "no",
-        good: Some("yes while you are trying things out"),
+        default: || "no".to_owned(),
+        meaning: "whether a run may replace a picture that is already there",
+        formula: "",
+        good: "`yes` while you try things out",
         example: "overwrite yes",
-        aliases: &["force", "replace"],
     },
     Field {
         key: "strength",
-        level: Level::Concept,
-        kind: Kind::Scale(Strength::RANGE),
+        place: Place::Concept,
+        kind: real(Strength::RANGE),
+        unit: "",
         required: false,
-        meaning: "How far the picture moves towards the concept (`plus`) or away from it (`minus`).",
-        formula: Some("s_e: mu = s_e where |psi| reaches the threshold, else 0; psi = +-(e_c - e_u)"),
-        default: "5",
-        good: Some("facial detail 3 to 6, objects 6 to 15, 4 to 8 in general"),
-        example: "plus hat \"a hat\" { strength 6 }",
-        aliases: &["edit_guidance_scale", "guidance", "scale", "amount"],
+        default: || Strength::DEFAULT.to_string(),
+        meaning: "how far the concept moves the picture; `plus` or `minus` says which way",
+        formula: "s_e: mu = s_e where |psi| is at or above its lambda-quantile, else 0",
+        good: "3 to 6 for details of a face, 6 to 15 for objects",
+        example: "strength 5",
     },
     Field {
         key: "threshold",
-        level: Level::Concept,
-        kind: Kind::Share,
+        place: Place::Concept,
+        kind: share(Threshold::RANGE),
+        unit: "share of each latent channel",
         required: false,
-        meaning: "The share of each latent channel that is left alone: the elements in which the concept differs least. The greater, the more local the edit.",
-        formula: Some("lambda: eta is the lambda-quantile of |psi| over a channel's elements"),
-        default: "90%",
-        good: Some("facial detail 95% to 99%, objects 90% to 95%, styles 50% to 92%"),
-        example: "plus hat \"a hat\" { threshold 95% }",
-        aliases: &["edit_threshold", "lambda", "quantile"],
+        default: || percent(Threshold::DEFAULT.get()),
+        meaning: "how much of the concept's effect is discarded: the higher, the smaller the place it changes",
+        formula: "lambda: mu = s_e where |psi| is at or above its lambda-quantile, else 0",
+        good: "95% to 99% for details of a face, 90% to 95% for objects, 50% to 92% for styles",
+        example: "threshold 95%",
     },
     Field {
         key: "warmup",
-        level: Level::Concept,
-        kind: Kind::StepCount,
+        place: Place::Concept,
+        kind: Kind::StepPoint,
+        unit: "steps",
         required: false,
-        meaning: "For so many steps of its range the concept only builds up momentum, so that the composition is settled before it acts.",
-        formula: Some("delta: added from step a + delta on, a the start of the range"),
-        default: "10",
-        good: Some("facial detail and objects 5 to 15; styles 15 to 20, late; of 50 steps"),
-        example: "plus hat \"a hat\" { warmup 5 }",
-        aliases: &["edit_warmup_steps", "warm-up", "warm_up", "warmup_steps"],
+        default: warm_up,
+        meaning: "for how many steps of its range the concept only gathers momentum and does not act yet",
+        formula: "delta: gamma is added to e from step a + delta on, where a is the start of the range",
+        good: "5 to 10 for details, 5 to 15 for objects, 15 to 20 for styles (of 50 steps): later keeps more",
+        example: "warmup 10",
     },
     Field {
         key: "steps",
-        level: Level::Concept,
+        place: Place::Concept,
         kind: Kind::StepRange,
+        unit: "steps",
         required: false,
-        meaning: "The steps in which the concept exists, half open. Outside it costs nothing and changes nothing.",
-        formula: Some("a..b: a <= i < b"),
-        default: "all steps",
-        good: Some("leave it out, or end it at 80% to let the details settle"),
-        example: "plus hat \"a hat\" { warmup 0, steps 5..20 }",
-        aliases: &["edit_cooldown_steps", "cooldown", "range", "start", "end"],
-    },
-    Field {
-        key: "momentum",
-        level: Level::Concept,
-        kind: Kind::Share,
-        required: false,
-        meaning: "The momentum scale of this concept: how much of its earlier edits is added again.",
-        formula: Some("s_m in gamma = mu psi + s_m nu"),
-        default: "the recipe's `momentum`, else 0.1",
-        good: Some("0.3 to 0.5 with beta 0.6"),
-        example: "plus hat \"a hat\" { momentum 0.3 }",
-        aliases: &["edit_momentum_scale", "momentum_scale"],
-    },
-    Field {
-        key: "beta",
-        level: Level::Concept,
-        kind: Kind::Share,
-        required: false,
-        meaning: "The decay of this concept's momentum: the greater, the longer it remembers.",
-        formula: Some("beta_m in nu <- beta_m nu + (1 - beta_m) gamma"),
-        default: "the recipe's `beta`, else 0.4",
-        good: Some("0.6"),
-        example: "plus hat \"a hat\" { beta 0.6 }",
-        aliases: &["edit_mom_beta", "mom_beta", "momentum_beta", "decay"],
+        default: || "all steps".to_owned(),
+        meaning: "the steps in which the concept exists: from the first number up to but without the second",
+        formula: "a..b: the concept takes part in steps i with a <= i < b, counted from 0 at the noisy end",
+        good: "start late (`20%..`) to keep the composition, end early (`..80%`) to keep fine texture",
+        example: "steps 20%..80%",
     },
     Field {
         key: "weight",
-        level: Level::Concept,
-        kind: Kind::Scale(Weight::RANGE),
+        place: Place::Concept,
+        kind: real(Weight::RANGE),
+        unit: "",
         required: false,
-        meaning: "The concept's weight in the sum of all edits, its momentum included.",
-        formula: Some("g in e = ... + sum of g gamma"),
-        default: "1",
-        good: Some("1; change `strength` first"),
-        example: "plus hat \"a hat\" { weight 0.5 }",
-        aliases: &["edit_weights", "edit_weight"],
+        default: || Weight::DEFAULT.to_string(),
+        meaning: "how much the concept counts in the sum of all concepts",
+        formula: "g in e = e_u + s_g (e_p - e_u) + sum of g_c gamma_c",
+        good: "1",
+        example: "weight 1",
     },
 ];
-
-/// The setting of this word at this level.
-pub fn field(level: Level, key: &str) -> Option<&'static Field> {
-    FIELDS.iter().find(|field| field.level == level && field.key == key)
-}
-
-/// The words of all settings at this level.
-pub fn keys(level: Level) -> impl Iterator<Item = &'static str> {
-    FIELDS.iter().filter(move |field| field.level == level).map(|field| field.key)
-}

@@ -1,78 +1,161 @@
-//! What a misspelt or foreign word probably means.
+//! "Did you mean": the nearest known word, and the words that other tools use for the same thing.
 
-use super::fields::{FIELDS, Level};
-
-/// Words that other programs use for the schedulers, and slips for them.
-const SCHEDULER_ALIASES: &[(&str, &str)] = &[
-    ("euler_a", "euler-ancestral"),
-    ("euler-a", "euler-ancestral"),
-    ("k_euler", "euler"),
-    ("k_euler_a", "euler-ancestral"),
-    ("k_euler_ancestral", "euler-ancestral"),
-    ("k_lms", "lms"),
-    ("k_heun", "heun"),
-    ("plms", "pndm"),
-    ("dpm", "dpmpp-2m"),
-    ("dpm++", "dpmpp-2m"),
-    ("dpmpp", "dpmpp-2m"),
-    ("dpmpp_2m", "dpmpp-2m"),
-    ("dpm-solver", "dpmpp-2m"),
-    ("uni_pc", "unipc"),
-    ("true", "yes"),
-    ("false", "no"),
-    ("on", "yes"),
-    ("off", "no"),
-    ("normal", "plain"),
+/// Words of other tools for settings.
+const SETTINGS: &[(&str, &str)] = &[
+    ("cfg", "guidance"),
+    ("cfg-scale", "guidance"),
+    ("guidance-scale", "guidance"),
+    ("guidance-weight", "guidance"),
+    ("scale", "guidance"),
+    ("sampler", "scheduler"),
+    ("sampling-method", "scheduler"),
+    ("solver", "scheduler"),
+    ("negative-prompt", "negative"),
+    ("uncond", "negative"),
+    ("width", "size"),
+    ("height", "size"),
+    ("resolution", "size"),
+    ("dimensions", "size"),
+    ("num-inference-steps", "steps"),
+    ("sampling-steps", "steps"),
+    ("iterations", "steps"),
+    ("checkpoint", "model"),
+    ("ckpt", "model"),
+    ("model-id", "model"),
+    ("text", "prompt"),
+    ("generator", "seed"),
+    ("seeds", "seed"),
+    ("noise", "seed"),
+    ("timestep-spacing", "spacing"),
+    ("karras", "sigmas"),
+    ("use-karras-sigmas", "sigmas"),
+    ("edition", "sega"),
+    ("version", "sega"),
+    ("force", "overwrite"),
+    ("edit-guidance-scale", "strength"),
+    ("edit-scale", "strength"),
+    ("amount", "strength"),
+    ("s-e", "strength"),
+    ("s-g", "guidance"),
+    ("s-m", "momentum"),
+    ("lambda", "threshold"),
+    ("edit-threshold", "threshold"),
+    ("quantile", "threshold"),
+    ("percentile", "threshold"),
+    ("delta", "warmup"),
+    ("warm-up", "warmup"),
+    ("warm-up-steps", "warmup"),
+    ("warmup-steps", "warmup"),
+    ("edit-warmup-steps", "warmup"),
+    ("cooldown", "steps"),
+    ("edit-cooldown-steps", "steps"),
+    ("range", "steps"),
+    ("edit-weights", "weight"),
+    ("edit-weight", "weight"),
+    ("momentum-scale", "momentum"),
+    ("edit-momentum-scale", "momentum"),
+    ("mom-beta", "beta"),
+    ("edit-mom-beta", "beta"),
+    ("beta-m", "beta"),
+    ("decay", "beta"),
+    ("editing-prompt", "plus"),
+    ("reverse-editing-direction", "minus"),
 ];
 
-/// The one of `words` that is meant by `word`, if one is near enough.
-pub fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // Longer inputs are no misspelling of any word here, and would be slow to compare.
-    const LONGEST: usize = 40;
-    if word.chars().count() > LONGEST {
-        return None;
-    }
-    let word = word.to_lowercase();
-    let nearness = |candidate: &'a str| (candidate, strsim::jaro_winkler(&word, candidate));
-    let near_enough = |&(candidate, nearness): &(&str, f64)| {
-        nearness > 0.85 || strsim::damerau_levenshtein(&word, candidate) <= 1 + candidate.len() / 6
+/// Words of other tools for blocks.
+const BLOCKS: &[(&str, &str)] = &[
+    ("add", "plus"),
+    ("with", "plus"),
+    ("more", "plus"),
+    ("edit", "plus"),
+    ("concept", "plus"),
+    ("positive", "plus"),
+    ("remove", "minus"),
+    ("without", "minus"),
+    ("less", "minus"),
+    ("subtract", "minus"),
+    ("delete", "minus"),
+    ("no", "minus"),
+];
+
+/// Other ways to write the words that settings take.
+const WORDS: &[(&str, &str)] = &[
+    ("euler-a", "euler-ancestral"),
+    ("k-euler", "euler"),
+    ("k-euler-a", "euler-ancestral"),
+    ("k-euler-ancestral", "euler-ancestral"),
+    ("dpm++-2m", "dpmpp-2m"),
+    ("dpm++2m", "dpmpp-2m"),
+    ("dpm++", "dpmpp-2m"),
+    ("dpmpp", "dpmpp-2m"),
+    ("dpm-2m", "dpmpp-2m"),
+    ("dpmpp2m", "dpmpp-2m"),
+    ("k-dpmpp-2m", "dpmpp-2m"),
+    ("dpm-solver++", "dpmpp-2m"),
+    ("dpmsolver++", "dpmpp-2m"),
+    ("dpm-solver-multistep", "dpmpp-2m"),
+    ("plms", "pndm"),
+    ("k-lms", "lms"),
+    ("k-heun", "heun"),
+    ("uni-pc", "unipc"),
+    ("true", "yes"),
+    ("on", "yes"),
+    ("1", "yes"),
+    ("always", "yes"),
+    ("false", "no"),
+    ("off", "no"),
+    ("0", "no"),
+    ("never", "no"),
+    ("default", "plain"),
+    ("normal", "plain"),
+    ("linear", "linspace"),
+    ("reference", "diffusers"),
+    ("huggingface", "diffusers"),
+];
+
+/// Longer words than this resemble nothing.
+const LONGEST: usize = 40;
+
+/// The setting (or block) that a word of another tool stands for.
+pub fn setting_synonym(word: &str) -> Option<&'static str> {
+    synonym(word, SETTINGS)
+}
+
+/// The kind of block that a word stands for.
+pub fn block_synonym(word: &str) -> Option<&'static str> {
+    synonym(word, BLOCKS)
+}
+
+/// The word among `words` that another way of writing it, or a slip, stands for.
+pub fn word(written: &str, words: &[&'static str]) -> Option<&'static str> {
+    synonym(written, WORDS).filter(|word| words.contains(word)).or_else(|| nearest(written, words.iter().copied()))
+}
+
+/// The candidate that a slip of the pen would turn into `word`; `None` where none is near enough.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = normal(word)?;
+    let distance = |candidate: &str| strsim::damerau_levenshtein(&word, &candidate.to_lowercase());
+    // One slip in a short word, two in a longer one, three in a long one.
+    let allowed = match word.chars().count() {
+        0..=1 => 0,
+        2..=4 => 1,
+        5..=8 => 2,
+        _ => 3,
     };
-    words
+    let (distance, best) = candidates
         .into_iter()
-        .map(nearness)
-        .filter(near_enough)
-        .max_by(|a, b| a.1.total_cmp(&b.1))
-        .map(|(candidate, _)| candidate)
+        .map(|candidate| (distance(candidate), candidate))
+        .min_by_key(|(distance, _)| *distance)?;
+    let prefix = word.chars().count() >= 4 && best.to_lowercase().starts_with(&word);
+    (distance <= allowed || prefix).then_some(best)
 }
 
-/// The setting that is meant by a word at a level: by another program's name for it, or by a slip.
-pub fn setting(level: Level, word: &str) -> Option<&'static str> {
-    let lower = word.to_lowercase();
-    let here = || FIELDS.iter().filter(|field| field.level == level);
-    here()
-        .find(|field| field.aliases.contains(&lower.as_str()))
-        .map(|field| field.key)
-        .or_else(|| nearest(&lower, here().map(|field| field.key)))
+fn synonym(word: &str, table: &[(&str, &'static str)]) -> Option<&'static str> {
+    let word = normal(word)?;
+    table.iter().find(|(other, _)| *other == word).map(|(_, ours)| *ours)
 }
 
-/// Which of a setting's words is meant.
-pub fn word(word: &str, words: &'static [&'static str]) -> Option<&'static str> {
-    let lower = word.to_lowercase();
-    let alias = SCHEDULER_ALIASES.iter().find(|(alias, meant)| *alias == lower && words.contains(meant));
-    alias.map(|(_, meant)| *meant).or_else(|| nearest(&lower, words.iter().copied()))
-}
-
-/// The direction that is meant by another word.
-pub fn direction(word: &str) -> Option<&'static str> {
-    const PLUS: &[&str] = &["add", "with", "more", "concept", "edit", "include", "positive", "increase", "and", "to"];
-    const MINUS: &[&str] =
-        &["remove", "without", "less", "no", "not", "subtract", "reverse", "negate", "exclude", "drop"];
-    let lower = word.to_lowercase();
-    if PLUS.contains(&lower.as_str()) {
-        Some("plus")
-    } else if MINUS.contains(&lower.as_str()) {
-        Some("minus")
-    } else {
-        nearest(&lower, ["plus", "minus"])
-    }
+/// Lower case, with one kind of separator; `None` for what is too long to resemble anything.
+fn normal(word: &str) -> Option<String> {
+    (word.len() <= LONGEST).then(|| word.trim().to_lowercase().replace(['_', ' '], "-"))
 }

@@ -1,320 +1,369 @@
-//! From a value as written to a value as meant: one conversion for each kind of setting.
+//! From a setting's value as written to the value that it means, or to what is wrong with it.
 
-use super::fields::{Field, Kind, Level};
+use super::fields::{Field, Kind, list};
 use super::suggest;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::quantity::{Seed, Size, StepPoint, StepRange};
-use crate::source::Span;
-use crate::syntax::{ListItem, Literal, Number, Value};
+use crate::source::{Source, Span};
+use crate::syntax::{ListItem, Literal, Setting, Value};
 
-/// A value that a setting has taken.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Given {
-    Text(String),
-    Seeds(Vec<Seed>),
-    Size(Size),
-    /// The index among the setting's words.
-    Word(usize),
-    /// A number, whole or not, within the setting's range.
-    Number(f64),
-    Point(StepPoint),
-    Range(StepRange),
+/// Longer quotations from the source are cut.
+const QUOTED: usize = 60;
+
+/// Reads values and gathers what is wrong with them.
+pub(super) struct Reader<'a> {
+    pub(super) source: &'a Source,
+    pub(super) found: Vec<Diagnostic>,
 }
 
-/// More seeds than so many are a slip, not a wish.
-const MOST_SEEDS: u64 = 100_000;
+impl<'a> Reader<'a> {
+    pub(super) fn new(source: &'a Source) -> Self {
+        Self { source, found: Vec::new() }
+    }
 
-/// Reads a setting's value; mistakes go to `out`.
-pub(super) fn read(field: &Field, value: &Value, out: &mut Vec<Diagnostic>) -> Option<Given> {
-    let reader = Reader { field, span: value.span };
-    match reader.read(value, out) {
-        Ok(given) => Some(given),
-        Err(diagnostic) => {
-            out.push(*diagnostic);
-            None
+    pub(super) fn report(&mut self, diagnostic: Diagnostic) {
+        self.found.push(diagnostic);
+    }
+
+    /// What stands in the source, in one line and not too long.
+    pub(super) fn written(&self, span: Span) -> String {
+        shorten(self.source.slice(span))
+    }
+
+    /// Reports values whose very form is broken (no closing quote or bracket, unknown escapes). Whether there are any.
+    pub(super) fn broken(&mut self, values: &[Value]) -> bool {
+        let mut any = false;
+        for value in values {
+            any |= self.broken_value(value);
         }
-    }
-}
-
-type Outcome<T> = Result<T, Box<Diagnostic>>;
-
-struct Reader<'a> {
-    field: &'a Field,
-    span: Span,
-}
-
-impl Reader<'_> {
-    fn read(&self, value: &Value, out: &mut Vec<Diagnostic>) -> Outcome<Given> {
-        match (&self.field.kind, &value.value) {
-            (Kind::Edition, Literal::Number(number)) => Ok(Given::Number(number.value)),
-            (Kind::Text { empty }, Literal::Text(text)) => {
-                if text.content.trim().is_empty() && !empty {
-                    return Err(self.fail(
-                        Code::WrongKind,
-                        format!("`{}` is empty", self.field.key),
-                        self.for_example(),
-                    ));
-                }
-                Ok(Given::Text(text.content.clone()))
-            }
-            (Kind::Seeds, literal) => self.seeds(literal, out).map(Given::Seeds),
-            (Kind::Size, Literal::Size(width, height)) => self.size(width, height).map(Given::Size),
-            (Kind::Size, Literal::Number(side)) => Err(self.fail(
-                Code::WrongKind,
-                format!("`{}` needs a width and a height", self.field.key),
-                format!("write `{0}x{0}`", side.text),
-            )),
-            (Kind::Word(words), Literal::Word(word)) => self.word(word, words).map(Given::Word),
-            (Kind::Count(range), Literal::Number(number)) => {
-                let (low, high) = (f64::from(*range.start()), f64::from(*range.end()));
-                self.whole(number)?;
-                self.within(number.value, &number.text, low, high).map(Given::Number)
-            }
-            (Kind::Scale(range), Literal::Number(number)) => {
-                self.scale(number, *range.start(), *range.end()).map(Given::Number)
-            }
-            (Kind::Share, Literal::Number(number)) => self.share(number).map(Given::Number),
-            (Kind::Share, Literal::Percent(number)) => self.percent(number).map(Given::Number),
-            (Kind::StepCount, _) => self.point(value).map(Given::Point),
-            (Kind::StepRange, Literal::Range(start, end)) => {
-                let point = |end: &Option<Box<Value>>| end.as_deref().map(|end| self.point(end)).transpose();
-                self.range(point(start)?, point(end)?).map(Given::Range)
-            }
-            (Kind::StepRange, Literal::Number(number)) => Err(self.fail(
-                Code::BareStep,
-                format!("in a concept `steps` is a range: `{}` alone is one step", number.text),
-                format!("write `{0}..` to begin at step {0}, or `..{0}` to end before it", number.text),
-            )),
-            (_, Literal::Junk(text)) if text.starts_with('[') => Err(self.fail(
-                Code::WrongKind,
-                "a list stands in a list".to_owned(),
-                "take the inner brackets away".to_owned(),
-            )),
-            _ => Err(self.wrong_kind(&value.value)),
-        }
+        any
     }
 
-    fn fail(&self, code: Code, message: String, help: String) -> Box<Diagnostic> {
-        Box::new(Diagnostic::new(code, self.span, message).help(help))
-    }
-
-    fn for_example(&self) -> String {
-        let line = self.field.example.lines().last().unwrap_or_default();
-        format!("for example: `{line}`")
-    }
-
-    fn wrong_kind(&self, literal: &Literal) -> Box<Diagnostic> {
-        let key = self.field.key;
-        let found = match literal {
-            Literal::Number(_) => "a number",
-            Literal::Percent(_) => "a percentage",
-            Literal::Size(..) => "a size",
-            Literal::Range(..) => "a range",
-            Literal::Sweep(..) => "a sweep",
-            Literal::List(_) => "a list",
-            Literal::Word(_) => "a word",
-            Literal::Text(_) => "a text",
-            Literal::Junk(_) => "something unreadable",
-        };
-        let help = match (&self.field.kind, literal) {
-            (Kind::Text { .. }, Literal::Word(word)) => format!("put it in quotes: `{key} \"{word}\"`"),
-            (Kind::Word(words), Literal::Text(text)) if words.contains(&text.content.as_str()) => {
-                format!("leave the quotes out: `{key} {}`", text.content)
-            }
-            (Kind::Count(_) | Kind::Scale(_) | Kind::Share, Literal::Text(text))
-                if text.content.trim().parse::<f64>().is_ok() =>
-            {
-                format!("leave the quotes out: `{key} {}`", text.content.trim())
-            }
-            (Kind::Scale(_), Literal::Percent(number)) => {
-                format!("write a plain number: `{key} {}`", number.value / 100.0)
-            }
-            _ => self.for_example(),
-        };
-        self.fail(Code::WrongKind, format!("`{key}` takes {}, not {found}", self.field.kind.expectation()), help)
-    }
-
-    fn within(&self, value: f64, text: &str, low: f64, high: f64) -> Outcome<f64> {
-        if (low..=high).contains(&value) {
-            return Ok(value);
-        }
-        let key = self.field.key;
-        let good = self.field.good.map_or(String::new(), |good| format!("; works well: {good}"));
-        let message = format!("`{key} {text}` is out of range: {key} is {}", self.field.kind.expectation());
-        let bound = if value < low { low } else { high };
-        Err(self.fail(Code::OutOfRange, message, format!("the nearest is `{bound}`{good}")))
-    }
-
-    fn whole(&self, number: &Number) -> Outcome<()> {
-        if number.value.fract() == 0.0 {
-            return Ok(());
-        }
-        let message = format!("`{}` takes a whole number, not `{}`", self.field.key, number.text);
-        Err(self.fail(Code::WrongKind, message, format!("write `{}`", number.value.round())))
-    }
-
-    fn scale(&self, number: &Number, low: f64, high: f64) -> Outcome<f64> {
-        if self.field.key == "strength" && number.value < 0.0 {
-            return Err(Box::new(
-                Diagnostic::new(Code::NegativeStrength, self.span, format!("`strength {}` is negative", number.text))
-                    .help(format!(
-                        "the direction is a word: write `strength {}` in a `minus` block to take the concept away",
-                        -number.value
-                    )),
-            ));
-        }
-        self.within(number.value, &number.text, low, high)
-    }
-
-    fn share(&self, number: &Number) -> Outcome<f64> {
-        if number.value > 1.0 && number.value <= 100.0 {
-            return Err(self.fail(
-                Code::BareShare,
-                format!("`{} {}` is a share above 1", self.field.key, number.text),
-                format!("write `{}%`", number.text),
-            ));
-        }
-        self.within(number.value, &number.text, 0.0, 1.0)
-    }
-
-    fn percent(&self, number: &Number) -> Outcome<f64> {
-        self.within(number.value / 100.0, &format!("{}%", number.text), 0.0, 1.0)
-    }
-
-    fn point(&self, value: &Value) -> Outcome<StepPoint> {
+    fn broken_value(&mut self, value: &Value) -> bool {
         match &value.value {
-            Literal::Number(number) => {
-                self.whole(number)?;
-                self.within_steps(number).map(StepPoint::Count)
+            Literal::Text(text) if !text.closed => {
+                let quotes = if text.block { "\"\"\"" } else { "\"" };
+                let whole = first_line(self.source, value.span);
+                let help = if text.block {
+                    format!("end it with `{quotes}`")
+                } else {
+                    format!("put `{quotes}` where the text ends")
+                };
+                let message = "this text has no closing quotes";
+                self.report(Diagnostic::new(Code::UnclosedText, message).at(whole, "starts here").help(help));
+                true
             }
-            Literal::Percent(number) => self.percent(number).map(StepPoint::Share),
-            other => Err(self.wrong_kind(other)),
-        }
-    }
-
-    fn within_steps(&self, number: &Number) -> Outcome<u32> {
-        const MOST: f64 = 1_000_000.0;
-        if (0.0..=MOST).contains(&number.value) {
-            return Ok(number.value as u32);
-        }
-        let message = format!("`{}` is no number of steps", number.text);
-        Err(self.fail(
-            Code::OutOfRange,
-            message,
-            "steps are counted from 0; the recipe's `steps` says how many there are".to_owned(),
-        ))
-    }
-
-    fn range(&self, start: Option<StepPoint>, end: Option<StepPoint>) -> Outcome<StepRange> {
-        let empty = match (start, end) {
-            (Some(StepPoint::Count(start)), Some(StepPoint::Count(end))) => end <= start,
-            (Some(StepPoint::Share(start)), Some(StepPoint::Share(end))) => end <= start,
-            (_, Some(StepPoint::Count(0))) => true,
-            (_, Some(StepPoint::Share(end))) => end <= 0.0,
-            _ => false,
-        };
-        if empty {
-            let message = "this range holds no step: its end must come after its start".to_owned();
-            return Err(self.fail(
-                Code::EmptyRange,
-                message,
-                "ranges are half open: `10..20` is the steps 10 to 19".to_owned(),
-            ));
-        }
-        Ok(StepRange { start, end })
-    }
-
-    fn word(&self, word: &str, words: &'static [&'static str]) -> Outcome<usize> {
-        if let Some(index) = words.iter().position(|known| *known == word) {
-            return Ok(index);
-        }
-        let expectation = self.field.kind.expectation();
-        let help = match suggest::word(word, words) {
-            Some(meant) => format!("did you mean `{meant}`? It takes {expectation}"),
-            None => format!("it takes {expectation}"),
-        };
-        Err(self.fail(Code::UnknownWord, format!("`{}` knows no `{word}`", self.field.key), help))
-    }
-
-    fn size(&self, width: &Number, height: &Number) -> Outcome<Size> {
-        let (Some(w), Some(h)) = (width.integer(), height.integer()) else {
-            let message = format!("`{}x{}` is no size in pixels", width.text, height.text);
-            return Err(self.fail(Code::BadSize, message, self.for_example()));
-        };
-        let size = u32::try_from(w).ok().zip(u32::try_from(h).ok()).and_then(|(w, h)| Size::new(w, h));
-        size.ok_or_else(|| {
-            let multiple = u64::from(Size::MULTIPLE);
-            let (low, high) = (u64::from(*Size::RANGE.start()), u64::from(*Size::RANGE.end()));
-            let nearest = |side: u64| ((side.min(high) + multiple / 2) / multiple * multiple).clamp(low, high);
-            let message = format!("`{w}x{h}`: both sides must be multiples of {multiple}, from {low} to {high}");
-            self.fail(Code::BadSize, message, format!("the nearest is `{}x{}`", nearest(w), nearest(h)))
-        })
-    }
-
-    fn seeds(&self, literal: &Literal, out: &mut Vec<Diagnostic>) -> Outcome<Vec<Seed>> {
-        let seeds = match literal {
-            Literal::Number(number) => vec![self.seed(number)?],
-            Literal::Sweep(from, to, by) => self.sweep(from, to, by.as_deref())?,
+            Literal::Junk(junk) if junk.starts_with('"') => {
+                self.bad_escape(junk, value.span);
+                true
+            }
             Literal::List(list) => {
-                let mut seeds = Vec::new();
+                let mut any = false;
+                if !list.closed {
+                    let open = Span::new(value.span.start, value.span.start + 1);
+                    let message = "this list has no closing bracket";
+                    let help = "end it with `]`";
+                    self.report(Diagnostic::new(Code::UnclosedList, message).at(open, "opened here").help(help));
+                    any = true;
+                }
                 for item in &list.items {
-                    let ListItem::Value(value) = item else { continue };
-                    let reader = Reader { field: self.field, span: value.span };
-                    match &value.value {
-                        Literal::Number(number) => seeds.push(reader.seed(number)?),
-                        Literal::Sweep(from, to, by) => seeds.extend(reader.sweep(from, to, by.as_deref())?),
-                        other => return Err(reader.wrong_kind(other)),
+                    if let ListItem::Value(value) = item {
+                        any |= self.broken_value(value);
                     }
                 }
-                if seeds.is_empty() {
-                    let help = "name a seed, or leave the setting out: one is drawn then".to_owned();
-                    return Err(self.fail(Code::WrongKind, "this list holds no seed".to_owned(), help));
-                }
-                seeds
+                any
             }
-            other => return Err(self.wrong_kind(other)),
-        };
-        let mut known = std::collections::HashSet::new();
-        let count = seeds.len();
-        let distinct: Vec<Seed> = seeds.into_iter().filter(|seed| known.insert(*seed)).collect();
-        if distinct.len() < count {
-            let message = "a seed occurs more than once: it is painted once".to_owned();
-            out.push(*self.fail(Code::RepeatedSeed, message, "name each seed once".to_owned()));
+            _ => false,
         }
-        Ok(distinct)
     }
 
-    fn seed(&self, number: &Number) -> Outcome<Seed> {
-        number.integer().map(Seed).ok_or_else(|| {
-            let message = format!("`{}` is no seed: a seed is a whole number from 0 to {}", number.text, u64::MAX);
-            self.fail(Code::OutOfRange, message, self.for_example())
-        })
+    /// Reports the first escape of a text that is none.
+    fn bad_escape(&mut self, junk: &str, span: Span) {
+        let mut at = 0;
+        let bytes = junk.as_bytes();
+        while at < bytes.len() {
+            if bytes[at] != b'\\' {
+                at += 1;
+                continue;
+            }
+            let rest = &junk[at + 1..];
+            let Some(next) = rest.chars().next() else { break };
+            let known = matches!(next, '"' | '\\' | 'n' | 't') || (next == 'u' && unicode_escape(rest).is_some());
+            if !known {
+                break;
+            }
+            at += 1 + next.len_utf8();
+        }
+        let length = junk[at..].chars().take(2).map(char::len_utf8).sum::<usize>();
+        let escape = junk.get(at..at + length).unwrap_or_default();
+        let place = Span::new(span.start + at, span.start + at + length);
+        let help = match escape {
+            "\\u" => "write the character's number in braces, as in `\\u{e9}`, or the character itself".to_owned(),
+            _ => format!(
+                "for a backslash write two: `\\{escape}`; escapes are `\\\"`, `\\\\`, `\\n`, `\\t` and `\\u{{e9}}`"
+            ),
+        };
+        let message = format!("`{escape}` means nothing in a text");
+        self.report(Diagnostic::new(Code::BadEscape, message).at(place, "unknown escape").help(help));
     }
 
-    fn sweep(&self, from: &Value, to: &Value, by: Option<&Value>) -> Outcome<Vec<Seed>> {
-        let whole = |value: &Value| {
-            let reader = Reader { field: self.field, span: value.span };
-            match &value.value {
-                Literal::Number(number) => reader.seed(number).map(|seed| seed.0),
-                other => Err(reader.wrong_kind(other)),
+    /// The one value of a setting; reports if there is none or several.
+    pub(super) fn single<'v>(&mut self, setting: &'v Setting, field: &Field) -> Option<&'v Value> {
+        if self.broken(&setting.values) {
+            return None;
+        }
+        match &setting.values[..] {
+            [] => {
+                let message = format!("`{}` has no value", field.key);
+                let help = format!("it takes {}, as in `{}`", field.takes(), field.example);
+                self.report(
+                    Diagnostic::new(Code::MissingValue, message).at(setting.key.span, "a value must follow").help(help),
+                );
+                None
+            }
+            [only] => Some(only),
+            [first, .., last] => {
+                self.several(field, &setting.values, first.span.to(last.span));
+                None
+            }
+        }
+    }
+
+    /// Reports several values; where they were meant as one, says how that is written.
+    fn several(&mut self, field: &Field, values: &[Value], span: Span) {
+        let key = field.key;
+        let slices: Vec<&str> = values.iter().map(|value| self.source.slice(value.span)).collect();
+        let joined = self.written(span);
+        if let [sign @ ("=" | ":"), rest @ ..] = &slices[..] {
+            let message = format!("no `{sign}` stands between a setting and its value");
+            let help = format!("write `{key} {}`", shorten(&rest.join(" ")));
+            self.report(Diagnostic::new(Code::SeveralValues, message).at(values[0].span, "leave this out").help(help));
+            return;
+        }
+        let no_text = !values.iter().any(|value| matches!(value.value, Literal::Text(_)));
+        let numbers = values.iter().filter(|value| matches!(value.value, Literal::Number(_))).count();
+        let repair = match field.kind {
+            Kind::Text if no_text => {
+                let message = format!("the text of `{key}` has no quotes");
+                let help = format!("put them around it: `{key} \"{joined}\"`");
+                self.report(Diagnostic::new(Code::WrongKind, message).at(span, "a text stands in quotes").help(help));
+                return;
+            }
+            Kind::Word(words) if suggest::word(&joined, words).is_some() => {
+                self.unknown_word(field, &joined, span, words);
+                return;
+            }
+            Kind::Size if numbers == 2 && values.len() <= 3 => {
+                Some(format!("{}x{}", slices[0], slices[slices.len() - 1]))
+            }
+            Kind::StepRange if numbers == 2 && values.len() <= 3 => {
+                Some(format!("{}..{}", slices[0], slices[slices.len() - 1]))
+            }
+            Kind::StepRange if joined.contains("..") => Some(slices.concat()),
+            Kind::Seeds if numbers == values.len() => Some(shorten(&format!("[{}]", slices.join(", ")))),
+            Kind::Share(..) | Kind::StepPoint if slices[1..] == ["%"] => Some(slices.concat()),
+            _ => None,
+        };
+        let help = match repair {
+            Some(repair) => format!("write it as one: `{key} {repair}`"),
+            None if no_text => {
+                format!("keep one of them, as in `{key} {}`; another setting needs its own line", shorten(slices[0]))
+            }
+            None => format!("keep one of them, as in `{}`; another setting needs its own line", field.example),
+        };
+        let message = format!("`{key}` has {} values, but takes one", values.len());
+        self.report(Diagnostic::new(Code::SeveralValues, message).at(span, "more than one value").help(help));
+    }
+
+    /// Reports a value of another kind.
+    pub(super) fn wrong_kind(&mut self, field: &Field, value: &Value) {
+        let key = field.key;
+        let message = format!("`{key}` takes {}, not {}", field.takes(), describe(&value.value));
+        let unquoted = match &value.value {
+            Literal::Text(text) if self.reads_as(field, &text.content) => Some(text.content.trim()),
+            _ => None,
+        };
+        let help = match (&value.value, field.kind, unquoted) {
+            (_, _, Some(content)) => format!("leave the quotes out: `{key} {}`", shorten(content)),
+            (_, Kind::Text, _) => format!("put quotes around it: `{key} \"{}\"`", self.written(value.span)),
+            _ => format!("write, for example, `{}`", field.example),
+        };
+        self.report(Diagnostic::new(Code::WrongKind, message).at(value.span, "another kind of value").help(help));
+    }
+
+    /// Whether the content of a text would be a value of the field if it had no quotes.
+    fn reads_as(&self, field: &Field, content: &str) -> bool {
+        let content = content.trim();
+        let number = |text: &str| text.parse::<f64>().is_ok_and(f64::is_finite);
+        match field.kind {
+            Kind::Word(words) => words.contains(&content),
+            Kind::Share(..) | Kind::StepPoint => number(content.strip_suffix('%').unwrap_or(content)),
+            Kind::Size => content.split_once('x').is_some_and(|(width, height)| number(width) && number(height)),
+            Kind::StepRange => content.contains("..") && !content.contains(' '),
+            Kind::Edition | Kind::Count(..) | Kind::Real(..) | Kind::Seeds => number(content),
+            Kind::Text => false,
+        }
+    }
+
+    pub(super) fn out_of_range(&mut self, field: &Field, span: Span) {
+        let message = format!("`{}` cannot be `{}`", field.key, self.written(span));
+        let help = match field.good {
+            "" => format!("it takes {}", field.takes()),
+            good => format!("it takes {}; good values: {good}", field.takes()),
+        };
+        self.report(Diagnostic::new(Code::OutOfRange, message).at(span, "outside of what is allowed").help(help));
+    }
+
+    pub(super) fn not_whole(&mut self, field: &Field, span: Span, repair: &str) {
+        let message = format!("`{}` counts, so `{}` must be a whole number", field.key, self.written(span));
+        self.report(
+            Diagnostic::new(Code::NotWhole, message)
+                .at(span, "not a whole number")
+                .help(format!("write `{} {repair}`", field.key)),
+        );
+    }
+
+    /// A text with something in it.
+    pub(super) fn text(&mut self, field: &Field, value: &Value) -> Option<String> {
+        match &value.value {
+            Literal::Text(text) if text.content.trim().is_empty() => {
+                let message = format!("the text of `{}` is empty", field.key);
+                let help = if field.required {
+                    format!("say what is meant, as in `{}`", field.example)
+                } else {
+                    format!("leave the whole line out, or say what is meant, as in `{}`", field.example)
+                };
+                self.report(Diagnostic::new(Code::EmptyText, message).at(value.span, "nothing in it").help(help));
+                None
+            }
+            Literal::Text(text) => Some(text.content.clone()),
+            _ => {
+                self.wrong_kind(field, value);
+                None
+            }
+        }
+    }
+
+    /// One of the field's words.
+    pub(super) fn word(&mut self, field: &Field, value: &Value) -> Option<&'static str> {
+        let Kind::Word(words) = field.kind else { return None };
+        let written = match &value.value {
+            Literal::Word(word) => word.clone(),
+            // `dpm++`, or a switch written as 1 or 0.
+            Literal::Junk(junk) => junk.clone(),
+            Literal::Number(number) => number.text.clone(),
+            _ => {
+                self.wrong_kind(field, value);
+                return None;
             }
         };
-        let (from, to, by) = (whole(from)?, whole(to)?, by.map(whole).transpose()?.unwrap_or(1));
-        if by == 0 || to < from || (to - from) / by >= MOST_SEEDS {
-            let message = format!("`{from} to {to} by {by}` gives no list of seeds");
-            let help = format!(
-                "a sweep goes up, by 1 or more, over at most {MOST_SEEDS} seeds: `1 to 9 by 2` is 1, 3, 5, 7, 9"
-            );
-            return Err(self.fail(Code::WrongKind, message, help));
+        let known = words.iter().copied().find(|word| *word == written);
+        if known.is_none() {
+            self.unknown_word(field, &written, value.span, words);
         }
-        Ok((0..=(to - from) / by).map(|i| Seed(from + i * by)).collect())
+        known
+    }
+
+    fn unknown_word(&mut self, field: &Field, written: &str, span: Span, words: &[&'static str]) {
+        let key = field.key;
+        let message = format!("`{key}` does not know `{}`", shorten(written));
+        let help = match suggest::word(written, words) {
+            Some(word) => format!("did you mean `{key} {word}`?"),
+            None => format!("`{key}` takes {}", list(words)),
+        };
+        self.report(Diagnostic::new(Code::UnknownWord, message).at(span, "unknown here").help(help));
+    }
+
+    /// A number of the field's range.
+    pub(super) fn real(&mut self, field: &Field, value: &Value) -> Option<f64> {
+        let Kind::Real(low, high) = field.kind else { return None };
+        let Literal::Number(number) = &value.value else {
+            self.wrong_kind(field, value);
+            return None;
+        };
+        if (low..=high).contains(&number.value) {
+            return Some(number.value);
+        }
+        self.out_of_range(field, value.span);
+        None
+    }
+
+    /// A share of the field's range, from a number up to 1 or a percentage.
+    pub(super) fn share(&mut self, field: &Field, value: &Value) -> Option<f64> {
+        let Kind::Share(low, high) = field.kind else { return None };
+        let share = match &value.value {
+            Literal::Number(number) if number.value > high && number.value <= 100.0 => {
+                let (key, text) = (field.key, &number.text);
+                let message = format!("`{key} {text}` is neither a share nor a percentage");
+                let help = format!("did you mean `{key} {text}%`? a share goes from {low} to {high}");
+                let label = "a share above 1";
+                self.report(Diagnostic::new(Code::BareShare, message).at(value.span, label).help(help));
+                return None;
+            }
+            Literal::Number(number) => number.value,
+            Literal::Percent(number) => number.value / 100.0,
+            _ => {
+                self.wrong_kind(field, value);
+                return None;
+            }
+        };
+        if (low..=high).contains(&share) {
+            return Some(share);
+        }
+        self.out_of_range(field, value.span);
+        None
+    }
+
+    /// A whole number of the field's range.
+    pub(super) fn count(&mut self, field: &Field, value: &Value) -> Option<u32> {
+        let Kind::Count(low, high) = field.kind else { return None };
+        let Literal::Number(number) = &value.value else {
+            self.wrong_kind(field, value);
+            return None;
+        };
+        if !(f64::from(low)..=f64::from(high)).contains(&number.value) {
+            self.out_of_range(field, value.span);
+        } else if number.value.fract() != 0.0 {
+            self.not_whole(field, value.span, &number.value.round().to_string());
+        } else {
+            return Some(number.value as u32);
+        }
+        None
     }
 }
 
-/// The level's name in messages.
-pub(super) fn level_name(level: Level) -> &'static str {
-    match level {
-        Level::Recipe => "the top level",
-        Level::Concept => "a concept",
+/// A kind of value, as in "takes a number, not ...".
+fn describe(literal: &Literal) -> String {
+    match literal {
+        Literal::Number(number) => format!("the number `{}`", shorten(&number.text)),
+        Literal::Percent(_) => "a percentage".to_owned(),
+        Literal::Size(..) => "a size".to_owned(),
+        Literal::Range(..) => "a range of steps".to_owned(),
+        Literal::Sweep(..) => "a sweep".to_owned(),
+        Literal::List(_) => "a list".to_owned(),
+        Literal::Word(word) => format!("the word `{}`", shorten(word)),
+        Literal::Text(_) => "a text".to_owned(),
+        Literal::Junk(junk) => format!("`{}`", shorten(junk)),
     }
+}
+
+/// A quotation on one line that is not too long.
+pub(super) fn shorten(text: &str) -> String {
+    let mut kept: String = text.chars().take(QUOTED).map(|char| if char.is_control() { ' ' } else { char }).collect();
+    if kept.len() < text.len() {
+        kept.push('\u{2026}');
+    }
+    kept
+}
+
+/// The part of a span that lies on its first line.
+pub(super) fn first_line(source: &Source, span: Span) -> Span {
+    let line = source.slice(span).lines().next().unwrap_or_default();
+    Span::new(span.start, span.start + line.len())
+}
+
+/// The character of `u{e9}`, if it is one.
+fn unicode_escape(rest: &str) -> Option<char> {
+    let (digits, _) = rest.strip_prefix("u{")?.split_once('}')?;
+    let fits = (1..=6).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    char::from_u32(u32::from_str_radix(digits, 16).ok().filter(|_| fits)?)
 }

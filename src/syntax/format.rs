@@ -1,170 +1,306 @@
-//! The canonical form of a recipe. There are no options: two recipes that say the same in the same order look the same.
+//! The canonical form of a recipe. There are no options.
 //!
-//! One setting a line, values at one fixed column; a block with at most one setting on one line where it fits; comments
-//! and groups of lines kept.
+//! - Values start at one column: ten further than their key, or one blank behind a longer key.
+//! - A setting has a line of its own, a body is indented by two. A block whose body is one setting without a comment stands on
+//!   one line where that has at most 100 characters; a body without anything is `{}`.
+//! - A list without comments stands on one line within the same limit; other lists have an item on each line, with commas.
+//! - Comments keep their places, two blanks behind what they follow. Runs of empty lines become one; none stands at the start
+//!   or the end of a file or body, none is added.
+//! - Strings are escaped where they must be, `"""` strings indented with their setting; numbers lose a leading `+` and get
+//!   a `0` before a leading point. Lines end in `\n`.
 
-use super::text::{block_lines, quoted};
-use super::{Block, Entry, File, List, ListItem, Literal, Number, Setting, Value};
-use crate::source::{Span, Spanned};
+use super::{Block, Entry, File, List, ListItem, Literal, Number, Setting, Value, text};
+use crate::source::{Source, Span, Spanned};
 
-/// A tree that has no canonical form, because part of it could not be read.
+/// The longest line on which a list or a block with one setting is put, in characters.
+const WIDTH: usize = 100;
+/// How much further than its key a value starts.
+const VALUE_COLUMN: usize = 10;
+/// How much a body, a list's items and a string's lines are indented.
+const INDENT: usize = 2;
+
+/// The text has a part that is no setting and no block, or that has no end or no value; it is not formatted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the file cannot be formatted before it can be read")]
+#[error("a recipe that cannot be read is not formatted: correct the mistakes that `sega check` shows first")]
 pub struct Broken {
-    /// The first unreadable place.
+    /// The first such part.
     pub span: Span,
 }
 
-/// Values begin this many characters behind their key's first.
-const VALUE_COLUMN: usize = 10;
-/// Longer lists and blocks are broken into several lines.
-const WIDTH: usize = 100;
-const INDENT: &str = "  ";
-
-/// Writes a tree in the canonical form.
-pub fn format(file: &File) -> Result<String, Broken> {
-    let mut out = String::new();
-    entries(&file.entries, "", &mut out)?;
-    Ok(out)
+/// The canonical form of the tree that [`parse`](super::parse()) made of a source. It has the same tree but for empty lines
+/// and places, and is its own canonical form.
+pub fn format(file: &File, source: &Source) -> Result<String, Broken> {
+    match file.entries.iter().find_map(broken_entry) {
+        Some(span) => Err(Broken { span }),
+        None => {
+            let mut writer = Writer { source, out: String::with_capacity(source.text.len()), column: 0 };
+            writer.entries(&file.entries, 0);
+            Ok(writer.out)
+        }
+    }
 }
 
-fn entries(entries: &[Entry], indent: &str, out: &mut String) -> Result<(), Broken> {
-    for entry in entries {
-        match entry {
-            Entry::Blank => {}
-            Entry::Junk(span) => return Err(Broken { span: *span }),
-            Entry::Comment(comment) => out.push_str(&format!("{indent}{}", comment.value)),
-            Entry::Setting(setting) => {
-                out.push_str(indent);
-                out.push_str(&setting_text(setting, indent)?);
-                trailing(setting.comment.as_ref(), out);
+/// The first broken part of an entry.
+fn broken_entry(entry: &Entry) -> Option<Span> {
+    match entry {
+        Entry::Junk(span) => Some(*span),
+        Entry::Setting(setting) if setting.values.is_empty() => Some(setting.span),
+        Entry::Setting(setting) => setting.values.iter().find_map(broken_value),
+        Entry::Block(block) => (block.head.iter().find_map(broken_value))
+            .or_else(|| block.body.iter().flatten().find_map(broken_entry))
+            .or_else(|| (!block.closed).then_some(block.span)),
+        Entry::Comment(_) | Entry::Blank => None,
+    }
+}
+
+/// The first broken part of a value.
+fn broken_value(value: &Value) -> Option<Span> {
+    match &value.value {
+        Literal::List(list) => {
+            let inner = list.items.iter().find_map(|item| match item {
+                ListItem::Value(value) => broken_value(value),
+                ListItem::Comment(_) => None,
+            });
+            inner.or_else(|| (!list.closed).then_some(value.span))
+        }
+        Literal::Text(text) if !text.closed => Some(value.span),
+        Literal::Text(text) => text.bad_escapes.first().copied(),
+        Literal::Junk(_) => Some(value.span),
+        _ => None,
+    }
+}
+
+/// What has been written, and in which column the next character goes.
+struct Writer<'a> {
+    source: &'a Source,
+    out: String,
+    column: usize,
+}
+
+impl Writer<'_> {
+    /// Writes a part of a line, or text with lines of its own.
+    fn put(&mut self, text: &str) {
+        self.out.push_str(text);
+        match text.rsplit_once('\n') {
+            Some((_, last)) => self.column = last.chars().count(),
+            None => self.column += text.chars().count(),
+        }
+    }
+
+    /// Writes blanks.
+    fn blanks(&mut self, count: usize) {
+        self.out.extend(std::iter::repeat_n(' ', count));
+        self.column += count;
+    }
+
+    /// Ends the line, with its comment.
+    fn end_line(&mut self, comment: Option<&Spanned<String>>) {
+        if let Some(comment) = comment {
+            self.put("  ");
+            self.put(&comment.value);
+        }
+        self.put("\n");
+    }
+
+    /// Writes the entries of a file or body, each on lines of its own.
+    fn entries(&mut self, entries: &[Entry], indent: usize) {
+        let mut blank = false;
+        for (at, entry) in entries.iter().enumerate() {
+            if matches!(entry, Entry::Blank) {
+                blank = at > 0;
+                continue;
             }
-            Entry::Block(written) => block(written, indent, out)?,
-        }
-        out.push('\n');
-    }
-    Ok(())
-}
-
-fn trailing(comment: Option<&Spanned<String>>, out: &mut String) {
-    if let Some(comment) = comment {
-        out.push_str("  ");
-        out.push_str(&comment.value);
-    }
-}
-
-fn setting_text(setting: &Setting, indent: &str) -> Result<String, Broken> {
-    let key = &setting.key.value;
-    // The edition is a heading, not one setting among others.
-    let width = if key == "sega" { 0 } else { VALUE_COLUMN - 1 };
-    let column = format!("{key:<width$} ");
-    Ok(format!("{column}{}", values(&setting.values, indent, indent.len() + column.len())?).trim_end().to_owned())
-}
-
-fn block(block: &Block, indent: &str, out: &mut String) -> Result<(), Broken> {
-    if !block.closed {
-        return Err(Broken { span: block.span });
-    }
-    let head = format!("{} {}", block.kind.value, values(&block.head, indent, WIDTH)?).trim_end().to_owned();
-    out.push_str(indent);
-    out.push_str(&head);
-    let body = block.body.as_deref().unwrap_or_default();
-    if !body.is_empty() || block.open_comment.is_some() {
-        match one_line(block, body, indent)? {
-            Some(line) if indent.len() + head.len() + line.len() <= WIDTH => out.push_str(&line),
-            _ => {
-                out.push_str(" {");
-                trailing(block.open_comment.as_ref(), out);
-                out.push('\n');
-                entries(body, &format!("{indent}{INDENT}"), out)?;
-                out.push_str(indent);
-                out.push('}');
+            if std::mem::take(&mut blank) {
+                self.put("\n");
+            }
+            self.blanks(indent);
+            match entry {
+                Entry::Setting(setting) => {
+                    self.setting(setting, indent);
+                    self.end_line(setting.comment.as_ref());
+                }
+                Entry::Block(block) => {
+                    self.block(block, indent);
+                    self.end_line(block.comment.as_ref());
+                }
+                Entry::Comment(comment) => {
+                    self.put(&comment.value);
+                    self.put("\n");
+                }
+                Entry::Blank | Entry::Junk(_) => {}
             }
         }
     }
-    trailing(block.comment.as_ref(), out);
-    Ok(())
-}
 
-/// The body of a block that is one plain setting.
-fn one_line(block: &Block, body: &[Entry], indent: &str) -> Result<Option<String>, Broken> {
-    match body {
-        [Entry::Setting(setting)] if setting.comment.is_none() && block.open_comment.is_none() => {
-            let text = format!("{} {}", setting.key.value, values(&setting.values, indent, 0)?);
-            Ok((!text.contains('\n')).then(|| format!(" {{ {} }}", text.trim_end())))
-        }
-        _ => Ok(None),
+    /// Writes a key and its values.
+    fn setting(&mut self, setting: &Setting, indent: usize) {
+        self.put(&setting.key.value);
+        self.blanks((VALUE_COLUMN - 1).saturating_sub(setting.key.value.chars().count()));
+        self.values(&setting.values, indent);
     }
-}
 
-fn values(values: &[Value], indent: &str, column: usize) -> Result<String, Broken> {
-    let texts: Result<Vec<String>, Broken> = values.iter().map(|one| value(one, indent, column)).collect();
-    Ok(texts?.join(" "))
-}
-
-fn value(value: &Value, indent: &str, column: usize) -> Result<String, Broken> {
-    let broken = Broken { span: value.span };
-    let plain = |value: &Value| self::value(value, indent, column);
-    Ok(match &value.value {
-        Literal::Number(number) => canonical(number),
-        Literal::Percent(number) => format!("{}%", canonical(number)),
-        Literal::Size(width, height) => format!("{}x{}", canonical(width), canonical(height)),
-        Literal::Range(from, to) => {
-            let end = |end: &Option<Box<Value>>| end.as_deref().map_or(Ok(String::new()), plain);
-            format!("{}..{}", end(from)?, end(to)?)
+    /// Writes values, each with a blank before it.
+    fn values(&mut self, values: &[Value], indent: usize) {
+        for value in values {
+            self.put(" ");
+            self.value(value, indent);
         }
-        Literal::Sweep(from, to, by) => {
-            let by = by.as_deref().map_or(Ok(String::new()), |by| plain(by).map(|by| format!(" by {by}")))?;
-            format!("{} to {}{by}", plain(from)?, plain(to)?)
-        }
-        Literal::Word(word) => word.clone(),
-        Literal::Text(text) if !text.closed || !text.bad_escapes.is_empty() => return Err(broken),
-        Literal::Text(text) if text.block => {
-            let line =
-                |line: String| if line.is_empty() { "\n".to_owned() } else { format!("\n{indent}{INDENT}{line}") };
-            let lines: String = block_lines(&text.content).into_iter().map(line).collect();
-            format!("\"\"\"{lines}\n{indent}{INDENT}\"\"\"")
-        }
-        Literal::Text(text) => quoted(&text.content),
-        Literal::List(items) => list(items, indent, column).map_err(|_| broken)?,
-        Literal::Junk(_) => return Err(broken),
-    })
-}
-
-fn list(list: &List, indent: &str, column: usize) -> Result<String, Broken> {
-    if !list.closed {
-        return Err(Broken { span: Span::default() });
     }
-    let mut items = Vec::new();
-    let mut has_comment = false;
-    for item in &list.items {
-        items.push(match item {
-            ListItem::Value(item) => value(item, indent, column)?,
-            ListItem::Comment(comment) => {
-                has_comment = true;
-                comment.value.clone()
+
+    /// Writes a block up to its brace.
+    fn block(&mut self, block: &Block, indent: usize) {
+        self.put(&block.kind.value);
+        self.values(&block.head, indent);
+        let Some(body) = &block.body else { return };
+        let mut filled = body.iter().filter(|entry| !matches!(entry, Entry::Blank));
+        self.put(" {");
+        match (filled.next(), filled.next(), &block.open_comment) {
+            (None, _, None) => return self.put("}"),
+            (Some(Entry::Setting(setting)), None, None) if self.setting_in_line(setting, indent) => return,
+            _ => {}
+        }
+        self.end_line(block.open_comment.as_ref());
+        self.entries(body, indent + INDENT);
+        self.blanks(indent);
+        self.put("}");
+    }
+
+    /// Writes ` key value }`, if it has no comment and fits.
+    fn setting_in_line(&mut self, setting: &Setting, indent: usize) -> bool {
+        if setting.comment.is_some() {
+            return false;
+        }
+        let (length, column) = (self.out.len(), self.column);
+        self.put(" ");
+        self.put(&setting.key.value);
+        self.values(&setting.values, indent);
+        self.put(" }");
+        let fits = self.column <= WIDTH && !self.out[length..].contains('\n');
+        if !fits {
+            self.out.truncate(length);
+            self.column = column;
+        }
+        fits
+    }
+
+    /// Writes a value on a line that is indented by `indent`.
+    fn value(&mut self, value: &Value, indent: usize) {
+        match &value.value {
+            Literal::List(list) => {
+                if !self.list_in_line(list, indent) {
+                    self.list(list, indent, value.span);
+                }
             }
-        });
+            Literal::Text(text) if text.block => self.put(&text::quote_block(&text.content, indent + INDENT)),
+            simple => self.simple(simple),
+        }
     }
-    let line = format!("[{}]", items.join(", "));
-    if !has_comment && !line.contains('\n') && column + line.len() <= WIDTH {
-        return Ok(line);
-    }
-    let mut out = String::from("[");
-    for (item, text) in list.items.iter().zip(&items) {
-        let comma = if matches!(item, ListItem::Value(_)) { "," } else { "" };
-        out.push_str(&format!("\n{indent}{INDENT}{text}{comma}"));
-    }
-    out.push_str(&format!("\n{indent}]"));
-    Ok(out)
-}
 
-/// A number without a needless sign, and with a digit before its point.
-fn canonical(number: &Number) -> String {
-    let (sign, digits) = match number.text.strip_prefix('-') {
-        Some(digits) => ("-", digits),
-        None => ("", number.text.trim_start_matches('+')),
-    };
-    let zero = if digits.starts_with('.') { "0" } else { "" };
-    format!("{sign}{zero}{digits}")
+    /// Writes a value that is always on one line.
+    fn simple(&mut self, literal: &Literal) {
+        match literal {
+            Literal::Number(number) => self.number(number),
+            Literal::Percent(number) => {
+                self.number(number);
+                self.put("%");
+            }
+            Literal::Size(width, height) => {
+                self.number(width);
+                self.put("x");
+                self.number(height);
+            }
+            Literal::Range(low, high) => {
+                low.iter().for_each(|low| self.simple(&low.value));
+                self.put("..");
+                high.iter().for_each(|high| self.simple(&high.value));
+            }
+            Literal::Sweep(from, to, by) => {
+                self.simple(&from.value);
+                self.put(" to ");
+                self.simple(&to.value);
+                if let Some(by) = by {
+                    self.put(" by ");
+                    self.simple(&by.value);
+                }
+            }
+            Literal::Word(word) => self.put(word),
+            Literal::Text(text) => self.put(&text::quote(&text.content)),
+            // `format` has refused junk, and `value` takes lists.
+            Literal::Junk(_) | Literal::List(_) => {}
+        }
+    }
+
+    /// Writes a number, without `+` and with a digit before its point.
+    fn number(&mut self, number: &Number) {
+        let digits = match number.text.strip_prefix('-') {
+            Some(digits) => {
+                self.put("-");
+                digits
+            }
+            None => number.text.trim_start_matches('+'),
+        };
+        if digits.starts_with('.') {
+            self.put("0");
+        }
+        self.put(digits);
+    }
+
+    /// Writes a list on one line, if it has no comment and fits.
+    fn list_in_line(&mut self, list: &List, indent: usize) -> bool {
+        let (length, column) = (self.out.len(), self.column);
+        let mut fits = true;
+        self.put("[");
+        for (at, item) in list.items.iter().enumerate() {
+            let ListItem::Value(value) = item else {
+                fits = false;
+                break;
+            };
+            if at > 0 {
+                self.put(", ");
+            }
+            let item_start = self.out.len();
+            self.value(value, indent);
+            fits = self.column < WIDTH && !self.out[item_start..].contains('\n');
+            if !fits {
+                break;
+            }
+        }
+        self.put("]");
+        if !fits {
+            self.out.truncate(length);
+            self.column = column;
+        }
+        fits
+    }
+
+    /// Writes a list with an item on each line.
+    fn list(&mut self, list: &List, indent: usize, span: Span) {
+        self.put("[");
+        // Where the thing before a comment ended.
+        let mut last = span.start;
+        for item in &list.items {
+            match item {
+                ListItem::Value(value) => {
+                    self.put("\n");
+                    self.blanks(indent + INDENT);
+                    self.value(value, indent + INDENT);
+                    self.put(",");
+                    last = value.span.end;
+                }
+                ListItem::Comment(comment) => {
+                    if self.source.slice(Span::new(last, comment.span.start)).contains('\n') {
+                        self.put("\n");
+                        self.blanks(indent + INDENT);
+                    } else {
+                        self.put("  ");
+                    }
+                    self.put(&comment.value);
+                    last = comment.span.end;
+                }
+            }
+        }
+        self.put("\n");
+        self.blanks(indent);
+        self.put("]");
+    }
 }

@@ -5,9 +5,10 @@
 
 pub mod format;
 mod lower;
+mod parse;
 mod text;
 
-pub use lower::parse;
+pub use parse::parse;
 
 use crate::source::{Span, Spanned};
 
@@ -57,7 +58,7 @@ pub struct Block {
     pub open_comment: Option<Spanned<String>>,
     /// What stands between the braces; `None` where there are no braces at all (`plus smile "smile"` means all defaults).
     pub body: Option<Vec<Entry>>,
-    /// Whether the closing brace is there.
+    /// Whether the closing brace is there, or none is due.
     pub closed: bool,
     /// A comment after the closing brace on the same line.
     pub comment: Option<Spanned<String>>,
@@ -87,7 +88,7 @@ pub enum Literal {
     Word(String),
     /// `"text"` or `"""text"""`, with its escapes resolved.
     Text(Text),
-    /// Something that is none of these.
+    /// Something that is none of these, as written.
     Junk(String),
 }
 
@@ -134,7 +135,8 @@ pub enum ListItem {
 /// A string.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Text {
-    /// What it says: escapes resolved; in `"""` strings the common indentation and the first line break removed.
+    /// What it says: escapes resolved; in `"""` strings without the common indentation, a first line break and a last line
+    /// of blanks.
     pub content: String,
     /// Whether it is written with three quotes.
     pub block: bool,

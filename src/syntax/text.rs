@@ -1,130 +1,170 @@
-//! What texts say: quotes, escapes and indentation taken away, and put back.
+//! What strings say and how they are written: escapes, and the indentation of `"""text"""`.
 
-use super::Text;
 use crate::source::Span;
 
-/// The text of `"..."`; `at` is the place of the opening quote.
-pub(super) fn text(written: &str, at: usize, closed: bool) -> Text {
-    let inner = &written[1..written.len() - usize::from(closed)];
-    let mut bad_escapes = Vec::new();
-    let content = unescape(inner, at + 1, &mut bad_escapes);
-    Text { content, block: false, closed, bad_escapes }
+/// White space that may indent a line.
+const INDENT: [char; 2] = [' ', '\t'];
+
+/// The content of a `"text"` from what stands between its quotes, the first of it at `at`; and the places of backslashes that
+/// begin no escape, which stay as they are.
+pub(super) fn read(raw: &str, at: usize) -> (String, Vec<Span>) {
+    let (mut content, mut bad) = (String::with_capacity(raw.len()), Vec::new());
+    unescape(raw, at, &mut content, &mut bad);
+    (content, bad)
 }
 
-/// The text of `"""..."""`; `at` is the place of the first quote.
+/// The content of a `"""text"""`, as [`read`] does.
 ///
-/// A line break behind the opening quotes, and a last line of nothing but spaces, are layout. So is the indentation that
-/// all lines share that hold anything.
-pub(super) fn block_text(written: &str, at: usize, closed: bool) -> Text {
-    const QUOTES: usize = 3;
-    let inner = &written[QUOTES..written.len() - if closed { QUOTES } else { 0 }];
-    let mut bad_escapes = Vec::new();
-    let Some((first, rest)) = inner.split_once('\n').filter(|(first, _)| first.trim().is_empty()) else {
-        let content = unescape(inner, at + QUOTES, &mut bad_escapes);
-        return Text { content, block: true, closed, bad_escapes };
-    };
-    let start = at + QUOTES + first.len() + 1;
-    let indent_of = |line: &str| line.len() - line.trim_start_matches([' ', '\t']).len();
-    let mut lines: Vec<&str> = rest.split('\n').collect();
-    let last_is_layout = lines.last().is_some_and(|last| last.trim().is_empty());
-    let filled = lines.iter().filter(|line| !line.trim().is_empty());
-    let closing = lines.last().filter(|_| last_is_layout && closed).map(|last| indent_of(last));
-    let indent = filled.map(|line| indent_of(line)).chain(closing).min().unwrap_or(0);
-    if last_is_layout {
-        lines.pop();
+/// A first line without text is layout, and behind such a first line so are a last line of blanks and the indentation that the
+/// lines share: those with text, and the last. With text behind the opening quotes all is content. Line ends become `\n`.
+pub(super) fn read_block(raw: &str, at: usize) -> (String, Vec<Span>) {
+    let (mut content, mut bad) = (String::with_capacity(raw.len()), Vec::new());
+    let mut lines: Vec<&str> = raw.split('\n').collect();
+    let mut at = at;
+    let mut indent = "";
+    if lines.len() > 1 && is_blank(lines[0]) {
+        at += lines.remove(0).len() + 1;
+        let last = lines.len() - 1;
+        let shared = lines.iter().enumerate().filter(|(number, line)| *number == last || !is_blank(line));
+        indent = shared.map(|(_, line)| indentation(line)).reduce(common_prefix).unwrap_or_default();
+        if is_blank(lines[last]) {
+            lines.pop();
+        }
     }
-    let mut content = String::new();
-    let mut place = start;
     for (number, line) in lines.iter().enumerate() {
         if number > 0 {
             content.push('\n');
         }
-        let cut = indent.min(indent_of(line));
-        let kept = line[cut..].trim_end_matches('\r');
-        content.push_str(&unescape(kept, place + cut, &mut bad_escapes));
-        place += line.len() + 1;
+        let cut = indent.len().min(indentation(line).len());
+        let kept = if raw.len() == line.len() { line } else { line[cut..].trim_end_matches('\r') };
+        unescape(kept, at + cut, &mut content, &mut bad);
+        at += line.len() + 1;
     }
-    Text { content, block: true, closed, bad_escapes }
+    (content, bad)
 }
 
-/// Resolves escapes; those that are unknown stay as they are, their places noted.
-fn unescape(text: &str, at: usize, bad: &mut Vec<Span>) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
+/// Appends a piece of text with its escapes resolved: `\"`, `\\`, `\n`, `\r`, `\t`, and `\u{...}` with the hexadecimal number
+/// of a character.
+fn unescape(raw: &str, at: usize, content: &mut String, bad: &mut Vec<Span>) {
+    let mut rest = raw;
     while let Some(backslash) = rest.find('\\') {
-        out.push_str(&rest[..backslash]);
-        let place = at + (text.len() - rest.len()) + backslash;
+        content.push_str(&rest[..backslash]);
         let escape = &rest[backslash..];
-        let (resolved, length) = match escape[1..].chars().next() {
-            Some('"') => (Some('"'), 2),
-            Some('\\') => (Some('\\'), 2),
-            Some('n') => (Some('\n'), 2),
-            Some('t') => (Some('\t'), 2),
-            Some('r') => (Some('\r'), 2),
-            Some('u') => unicode(escape).map_or((None, 2), |(character, length)| (Some(character), length)),
-            Some(other) => (None, 1 + other.len_utf8()),
-            None => (None, 1),
-        };
-        match resolved {
-            Some(character) => out.push(character),
-            None => {
-                bad.push(Span::new(place, place + length));
-                out.push_str(&escape[..length]);
+        let length = match resolve(escape) {
+            Some((character, length)) => {
+                content.push(character);
+                length
             }
-        }
+            None => {
+                let length = 1 + escape[1..].chars().next().map_or(0, char::len_utf8);
+                let start = at + raw.len() - escape.len();
+                bad.push(Span::new(start, start + length));
+                content.push_str(&escape[..length]);
+                length
+            }
+        };
         rest = &escape[length..];
     }
-    out.push_str(rest);
-    out
+    content.push_str(rest);
 }
 
-/// The character of `\u{...}` and the escape's length.
-fn unicode(escape: &str) -> Option<(char, usize)> {
-    const LONGEST: usize = 6;
-    let digits = escape.strip_prefix("\\u{")?;
-    let end = digits.bytes().take(LONGEST + 1).position(|byte| byte == b'}')?;
-    let code = u32::from_str_radix(&digits[..end], 16).ok()?;
-    Some((char::from_u32(code)?, "\\u{".len() + end + 1))
+/// The character that an escape stands for, and how long the escape is.
+fn resolve(escape: &str) -> Option<(char, usize)> {
+    const SHORT: usize = 2;
+    const MOST_DIGITS: usize = 6;
+    match escape[1..].chars().next()? {
+        quoted @ ('"' | '\\') => Some((quoted, SHORT)),
+        'n' => Some(('\n', SHORT)),
+        'r' => Some(('\r', SHORT)),
+        't' => Some(('\t', SHORT)),
+        'u' => {
+            let digits = escape.strip_prefix("\\u{")?;
+            let count = digits.bytes().take(MOST_DIGITS).take_while(u8::is_ascii_hexdigit).count();
+            let behind = digits[count..].starts_with('}');
+            let code = u32::from_str_radix(&digits[..count], 16).ok().filter(|_| behind)?;
+            Some((char::from_u32(code)?, "\\u{}".len() + count))
+        }
+        _ => None,
+    }
 }
 
-/// A text as `"..."`, with the escapes that it needs.
-pub(super) fn quoted(content: &str) -> String {
-    let mut out = String::from('"');
+/// A content as a `"text"`, quotes included, on one line whatever the content: what [`read`] reads back.
+pub(super) fn quote(content: &str) -> String {
+    let mut out = String::with_capacity(content.len() + 2);
+    out.push('"');
     for character in content.chars() {
         match character {
             '"' => out.push_str("\\\""),
-            other => push_escaped(&mut out, other),
+            '\t' => out.push_str("\\t"),
+            other => escape(other, &mut out),
         }
     }
     out.push('"');
     out
 }
 
-/// A text as the lines between `"""` and `"""`, without indentation.
-pub(super) fn block_lines(content: &str) -> Vec<String> {
-    let line = |line: &str| {
-        let mut out = String::new();
-        for (at, character) in line.char_indices() {
-            match character {
-                // A quote that could end the text, or begin its end.
-                '"' if line[at + 1..].starts_with('"') || at + 1 == line.len() => out.push_str("\\\""),
-                // A space at the end of a line, which editors like to take away.
-                ' ' if at + 1 == line.len() => out.push_str("\\u{20}"),
-                other => push_escaped(&mut out, other),
-            }
+/// A content as a `"""text"""`, quotes included: what [`read_block`] reads back. A content of several lines stands below the
+/// quotes, it and the closing quotes indented by `indent` blanks.
+pub(super) fn quote_block(content: &str, indent: usize) -> String {
+    const QUOTES: &str = "\"\"\"";
+    let mut out = String::from(QUOTES);
+    if !content.contains('\n') {
+        escape_line(content, true, &mut out);
+        out.push_str(QUOTES);
+        return out;
+    }
+    let margin = " ".repeat(indent);
+    for line in content.split('\n') {
+        out.push('\n');
+        if !line.is_empty() {
+            out.push_str(&margin);
+            escape_line(line, false, &mut out);
         }
-        out
-    };
-    content.split('\n').map(line).collect()
+    }
+    out.push('\n');
+    out.push_str(&margin);
+    out.push_str(QUOTES);
+    out
 }
 
-fn push_escaped(out: &mut String, character: char) {
+/// Writes a line of a `"""text"""`: a quote is escaped if it is followed by another, which could make three. If the closing quotes
+/// are to follow the line, so is one at its end.
+fn escape_line(line: &str, last: bool, out: &mut String) {
+    for (at, character) in line.char_indices() {
+        let behind = &line[at + character.len_utf8()..];
+        match character {
+            '"' if behind.starts_with('"') || last && behind.is_empty() => out.push_str("\\\""),
+            '\t' => out.push('\t'),
+            other => escape(other, out),
+        }
+    }
+}
+
+/// Writes a character, as an escape if it is a backslash or would not show.
+fn escape(character: char, out: &mut String) {
     match character {
         '\\' => out.push_str("\\\\"),
         '\n' => out.push_str("\\n"),
-        '\t' => out.push_str("\\t"),
         '\r' => out.push_str("\\r"),
-        other if other.is_control() || other == '\u{FEFF}' => out.push_str(&format!("\\u{{{:x}}}", u32::from(other))),
+        hidden if hidden.is_control() || hidden == '\u{FEFF}' => {
+            out.push_str(&format!("\\u{{{:x}}}", u32::from(hidden)))
+        }
         other => out.push(other),
     }
+}
+
+/// Whether a line holds nothing but blanks, the carriage return of its end included.
+fn is_blank(line: &str) -> bool {
+    line.trim_end_matches('\r').trim_start_matches(INDENT).is_empty()
+}
+
+/// The blanks that a line begins with.
+fn indentation(line: &str) -> &str {
+    &line[..line.len() - line.trim_start_matches(INDENT).len()]
+}
+
+/// The beginning that two indentations share.
+fn common_prefix<'a>(left: &'a str, right: &str) -> &'a str {
+    let same = left.bytes().zip(right.bytes()).take_while(|(left, right)| left == right).count();
+    &left[..same]
 }

@@ -1,0 +1,238 @@
+//! Diagnostics for people (by miette) and for programs (as JSON).
+
+use std::borrow::Cow;
+use std::fmt;
+
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan,
+    SpanContents, ThemeCharacters, ThemeStyles,
+};
+use serde_json::{Value, json};
+
+use super::{Diagnostic, Diagnostics, Severity};
+use crate::source::{Source, Span};
+
+/// Longer lines are shown only this many bytes around the place that is meant.
+const CONTEXT: usize = 200;
+
+/// The diagnostics as a terminal shows them: code, message, the lines with carets, the repair; an empty line between
+/// two. Lines of prose are wrapped at `width` columns. Control characters of the source never reach the terminal.
+pub fn render(diagnostics: &Diagnostics, source: &Source, color: bool, width: usize) -> String {
+    let styles = if color { ThemeStyles::ansi() } else { ThemeStyles::none() };
+    let theme = GraphicalTheme { characters: ThemeCharacters::unicode(), styles };
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false);
+    let shown = Shown::new(source);
+    let mut out = String::new();
+    for (at, diagnostic) in diagnostics.iter().enumerate() {
+        if at > 0 {
+            out.push('\n');
+        }
+        let report = Report::new(diagnostic, &shown);
+        let start = out.len();
+        if handler.render_report(&mut out, &report).is_err() {
+            // Cannot happen with a source that answers every span; the message must reach the user all the same.
+            out.truncate(start);
+            out.push_str(&format!("{}: {}\n", diagnostic.code, report.message));
+        }
+    }
+    let lines: Vec<&str> = out.lines().map(str::trim_end).collect();
+    lines.join("\n") + "\n"
+}
+
+/// The diagnostics as a JSON array of `{severity, code, message, help, labels}`; the first label is the place itself.
+/// Offsets `start` and `end` count bytes from 0; lines and columns count from 1, columns in characters.
+pub fn to_json(diagnostics: &Diagnostics, source: &Source) -> Value {
+    let lines = Lines::new(source.text.as_str());
+    let label = |label: &super::Label| {
+        let (line, column) = lines.position(label.span.start);
+        let (end_line, end_column) = lines.position(label.span.end);
+        json!({
+            "start": label.span.start, "end": label.span.end,
+            "line": line, "column": column, "end_line": end_line, "end_column": end_column,
+            "text": label.text,
+        })
+    };
+    let one = |diagnostic: &Diagnostic| {
+        json!({
+            "severity": diagnostic.severity().name(),
+            "code": diagnostic.code.as_str(),
+            "message": diagnostic.message,
+            "help": diagnostic.help,
+            "labels": diagnostic.labels.iter().map(label).collect::<Vec<_>>(),
+        })
+    };
+    Value::Array(diagnostics.iter().map(one).collect())
+}
+
+/// Where the lines of a text start, so that a place costs a search and not a walk.
+struct Lines<'a> {
+    text: Cow<'a, str>,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    fn new(text: impl Into<Cow<'a, str>>) -> Self {
+        let text = text.into();
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { text, starts }
+    }
+
+    /// The 0-based line of an offset.
+    fn line(&self, offset: usize) -> usize {
+        self.starts.partition_point(|start| *start <= offset) - 1
+    }
+
+    /// The end of a line, without its line break.
+    fn end(&self, line: usize) -> usize {
+        let end = self.starts.get(line + 1).map_or(self.text.len(), |next| next - 1);
+        if self.text[self.starts[line]..end].ends_with('\r') { end - 1 } else { end }
+    }
+
+    /// Line and column, both from 1.
+    fn position(&self, offset: usize) -> (usize, usize) {
+        let offset = self.text.floor_char_boundary(offset);
+        let line = self.line(offset);
+        (line + 1, self.text[self.starts[line]..offset].chars().count() + 1)
+    }
+}
+
+/// A source as miette asks for it: only the lines of a place, and of very long lines only the surroundings.
+struct Shown<'a> {
+    name: String,
+    lines: Lines<'a>,
+}
+
+impl<'a> Shown<'a> {
+    fn new(source: &'a Source) -> Self {
+        Self { name: harmless(&source.name).into_owned(), lines: Lines::new(harmless(&source.text)) }
+    }
+
+    /// The part of a span that is marked: what lies on its first line.
+    fn mark(&self, span: Span) -> SourceSpan {
+        let text = &self.lines.text;
+        let start = text.floor_char_boundary(span.start);
+        let line_end = self.lines.end(self.lines.line(start));
+        let end = text.floor_char_boundary(span.end.min(line_end).min(start + CONTEXT));
+        (start, end.saturating_sub(start)).into()
+    }
+}
+
+impl SourceCode for Shown<'_> {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        lines_before: usize,
+        _lines_after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let text = &self.lines.text;
+        let offset = text.floor_char_boundary(span.offset());
+        let span_end = text.floor_char_boundary(span.offset() + span.len()).max(offset);
+        let (first, last) = (self.lines.line(offset), self.lines.line(span_end));
+        let line_start = self.lines.starts[first];
+        // Without lines before it miette asks for the place alone, to name it.
+        let start = if lines_before == 0 {
+            offset
+        } else {
+            line_start.max(text.floor_char_boundary(offset.saturating_sub(CONTEXT)))
+        };
+        let end = self.lines.end(last).min(text.ceil_char_boundary(span_end + CONTEXT)).max(start);
+        // A line without characters would not be shown at all, and a mark on it neither.
+        let data = if start == end { " " } else { &text[start..end] };
+        let column = text[line_start..start].chars().count();
+        let shown = (start, end - start).into();
+        Ok(Box::new(MietteSpanContents::new_named(
+            self.name.clone(),
+            data.as_bytes(),
+            shown,
+            first,
+            column,
+            last - first,
+        )))
+    }
+}
+
+/// A diagnostic as miette asks for it.
+#[derive(Debug)]
+struct Report<'a> {
+    diagnostic: &'a Diagnostic,
+    message: String,
+    shown: &'a Shown<'a>,
+}
+
+impl<'a> Report<'a> {
+    fn new(diagnostic: &'a Diagnostic, shown: &'a Shown<'a>) -> Self {
+        Self { diagnostic, message: harmless(&diagnostic.message).into_owned(), shown }
+    }
+}
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Report<'_> {}
+
+impl miette::Diagnostic for Report<'_> {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(format!("{}[{}]", self.diagnostic.severity().name(), self.diagnostic.code)))
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(match self.diagnostic.severity() {
+            Severity::Error => miette::Severity::Error,
+            Severity::Warning => miette::Severity::Warning,
+        })
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        let help = self.diagnostic.help.as_deref()?;
+        Some(Box::new(harmless(help)))
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(self.shown)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let label = |(at, label): (usize, &super::Label)| {
+            let text = Some(harmless(&label.text).into_owned());
+            let span = self.shown.mark(label.span);
+            if at == 0 {
+                LabeledSpan::new_primary_with_span(text, span)
+            } else {
+                LabeledSpan::new_with_span(text, span)
+            }
+        };
+        Some(Box::new(self.diagnostic.labels.iter().enumerate().map(label)))
+    }
+}
+
+/// The text with every character that could steer a terminal or reorder the line replaced by one of the same length in
+/// bytes, so that places stay what they are.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let steers = |char: char| {
+        (char.is_control() && !matches!(char, '\t' | '\n' | '\r'))
+            || matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let lone_return = |rest: &str| !rest.starts_with("\r\n");
+    if !text.chars().any(|char| steers(char) || char == '\r') {
+        return Cow::Borrowed(text);
+    }
+    let replace = |(at, char): (usize, char)| match char {
+        '\r' if lone_return(&text[at..]) => '?',
+        char if steers(char) => match char.len_utf8() {
+            1 => '?',
+            2 => '\u{b7}',
+            _ => '\u{fffd}',
+        },
+        char => char,
+    };
+    Cow::Owned(text.char_indices().map(replace).collect())
+}
