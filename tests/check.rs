@@ -279,8 +279,10 @@ fn many_mistakes_take_linear_time() {
         eprintln!("{:?} {:.20}", start.elapsed(), text.trim_start_matches(head));
         let source = Source::new("test.sega", text);
         if let Some(all) = recipe::parse(&source).diagnostics {
-            eprintln!("checked {:?}", start.elapsed());render(&all, &source, false, 100);
- eprintln!("rend {:?}", start.elapsed());           to_json(&all, &source);
+            eprintln!("checked {:?}", start.elapsed());
+            render(&all, &source, false, 100);
+            eprintln!("rend {:?}", start.elapsed());
+            to_json(&all, &source);
         }
     }
     // Seconds without optimization; the square of these sizes would be hours.

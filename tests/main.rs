@@ -6,6 +6,7 @@ mod card;
 mod check;
 mod commands;
 mod explain;
+mod files;
 mod format;
 #[cfg(feature = "engine")]
 mod guidance;
@@ -21,3 +22,5 @@ mod renders;
 mod run;
 mod schedulers;
 mod syntax;
+#[cfg(feature = "engine")]
+mod tokenizer;

@@ -29,15 +29,24 @@ pub enum FilesError {
     },
     /// A hub id.
     #[error(
-        "`{name}` looks like a hub id, and hub downloads are not supported yet: download the model and give its folder"
+        "there is no folder `{}`; if `{name}` is a hub id: they are not supported yet, download the model and give its folder",
+        folder.display()
     )]
     Hub {
         /// The name in the recipe.
         name: String,
+        /// The folder that it was taken for.
+        folder: PathBuf,
     },
     /// A single file.
     #[error("`{}` is a single file, which is not supported yet: convert it to a folder in diffusers layout", path.display())]
     SingleFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file where a folder should be.
+    #[error("`{}` is a file, not a model: give the folder of a model in diffusers layout", path.display())]
+    NotAFolder {
         /// The file.
         path: PathBuf,
     },
@@ -115,8 +124,11 @@ impl ModelFiles {
         if has_ending("safetensors") || has_ending("ckpt") {
             return Err(FilesError::SingleFile { path: folder });
         }
+        if folder.exists() {
+            return Err(FilesError::NotAFolder { path: folder });
+        }
         if is_hub_id(name) {
-            return Err(FilesError::Hub { name: name.to_owned() });
+            return Err(FilesError::Hub { name: name.to_owned(), folder });
         }
         let near = embedded::NAMES.iter().find(|known| strsim::damerau_levenshtein(known, &name.to_lowercase()) <= 2);
         let hint = near.map_or(String::new(), |near| format!(", did you mean `{near}`?"));
@@ -153,13 +165,19 @@ impl ModelFiles {
             if whole.is_file() {
                 return Ok(vec![Weights::File(whole)]);
             }
-            let index = beside.join(format!("{stem}.safetensors.index{variant}.json"));
-            if index.is_file() {
-                return shards(&index);
+            // Libraries disagree on where the variant stands in the name of an index.
+            for index in
+                [format!("{stem}.safetensors.index{variant}.json"), format!("{stem}.safetensors{variant}.index.json")]
+            {
+                let index = beside.join(index);
+                if index.is_file() {
+                    return shards(&index);
+                }
             }
         }
-        let old = beside.join(if part == "text_encoder" { "pytorch_model.bin".into() } else { format!("{stem}.bin") });
-        let hint = if old.exists() {
+        let pickled = if part == "text_encoder" { "pytorch_model" } else { stem };
+        let old = ["bin", "fp16.bin", "bin.index.json"].map(|ending| beside.join(format!("{pickled}.{ending}")));
+        let hint = if let Some(old) = old.iter().find(|old| old.exists()) {
             format!(
                 ", and `{}` is in PyTorch's pickle format, which is not safe to read: convert it to safetensors",
                 old.display()
@@ -190,6 +208,9 @@ fn shards(index: &Path) -> Result<Vec<Weights>, FilesError> {
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
     let map = value["weight_map"].as_object().ok_or_else(|| bad("it has no `weight_map`".to_owned()))?;
     let mut names: Vec<&str> = map.values().filter_map(|name| name.as_str()).collect();
+    if names.len() < map.len() || names.is_empty() {
+        return Err(bad("its `weight_map` does not name a file for each tensor".to_owned()));
+    }
     names.sort_unstable();
     names.dedup();
     let folder = index.parent().unwrap_or(Path::new("."));

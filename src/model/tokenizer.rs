@@ -7,10 +7,21 @@ use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
 use tokenizers::pre_tokenizers::split::Split;
 use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior, Tokenizer as Inner};
 
+use serde_json::Value;
+
 use super::files::{FilesError, ModelFiles};
+
+const WHOLE: &str = "tokenizer/tokenizer.json";
+const VOCABULARY: &str = "tokenizer/vocab.json";
+const MERGES: &str = "tokenizer/merges.txt";
+const CONFIG: &str = "tokenizer/tokenizer_config.json";
+const SPECIAL: &str = "tokenizer/special_tokens_map.json";
 
 /// The regular expression that cuts a text into words before pairs are merged (CLIP's own).
 const WORDS: &str = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+
+const BEGIN: &str = "<|startoftext|>";
+const END: &str = "<|endoftext|>";
 
 /// Why a tokenizer cannot be had or used.
 #[derive(Debug, thiserror::Error)]
@@ -59,35 +70,49 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads a model's tokenizer. Texts become as many tokens as its `model_max_length` says, at most `max_tokens`.
+    /// Reads a model's tokenizer: `tokenizer/tokenizer.json`, or the vocabulary and merges that it is made of.
+    ///
+    /// Texts become as many tokens as `model_max_length` of `tokenizer_config.json` says, at most `max_tokens`, which
+    /// is the number of positions that the text encoder has.
     pub fn read(files: &ModelFiles, max_tokens: usize) -> Result<Self, TokenizerError> {
-        const CONFIG: &str = "tokenizer/tokenizer_config.json";
-        const SPECIAL: &str = "tokenizer/special_tokens_map.json";
-        let mut inner = match files.text("tokenizer/tokenizer.json")? {
-            Some(json) => json.parse::<Inner>().map_err(|error| malformed("tokenizer/tokenizer.json", error))?,
-            None => from_vocabulary(files)?,
+        let (path, mut inner) = match files.text(WHOLE)? {
+            Some(json) => (WHOLE, json.parse::<Inner>().map_err(|error| malformed(WHOLE, error))?),
+            None => (VOCABULARY, from_vocabulary(files)?),
         };
         // Padding and truncation are ours: the end of an over-long text must be told, and its end token kept.
         inner.with_padding(None);
-        inner.with_truncation(None).map_err(|error| malformed("tokenizer/tokenizer.json", error))?;
-        let json = |path: &'static str| -> Result<serde_json::Value, TokenizerError> {
-            let text = files.text(path)?.unwrap_or_else(|| "{}".to_owned());
-            serde_json::from_str(&text).map_err(|error| malformed(path, error))
+        inner.with_truncation(None).map_err(|error| malformed(path, error))?;
+
+        let config: Value = files.text(CONFIG)?.map_or(Ok(Value::Null), |text| json(CONFIG, &text))?;
+        let special = SpecialTokens::read(files, &config)?;
+        let known: Vec<String> = inner.get_added_tokens_decoder().into_values().map(|token| token.content).collect();
+        let new = special.added(&config).into_iter().filter(|token| !known.contains(&token.content));
+        for token in new {
+            if inner.token_to_id(&token.content).is_none() {
+                return Err(malformed(path, format!("the special token `{}` is not in the vocabulary", token.content)));
+            }
+            inner.add_special_tokens([token]).map_err(|error| malformed(path, error))?;
+        }
+        let id = |token: &AddedToken| {
+            let missing = || malformed(path, format!("the special token `{}` is not in the vocabulary", token.content));
+            inner.token_to_id(&token.content).ok_or_else(missing)
         };
-        let (config, special) = (json(CONFIG)?, json(SPECIAL)?);
-        // A token is given as its text, or as an object with its text.
-        let text_of = |value: &serde_json::Value| value.as_str().or(value["content"].as_str()).map(str::to_owned);
-        let id = |key: &str, default: &str| {
-            let text = text_of(&config[key]).or_else(|| text_of(&special[key])).unwrap_or_else(|| default.to_owned());
-            inner
-                .token_to_id(&text)
-                .ok_or_else(|| malformed(CONFIG, format!("its `{key}` `{text}` is not in the vocabulary")))
+        let (begin, end, pad) = (id(&special.begin)?, id(&special.end)?, id(&special.pad)?);
+
+        let given = match &config["model_max_length"] {
+            Value::Null => f64::INFINITY, // the text encoder's limit alone
+            length => length.as_f64().ok_or_else(|| malformed(CONFIG, "its `model_max_length` is not a number"))?,
         };
-        let (begin, end, pad) =
-            (id("bos_token", "<|startoftext|>")?, id("eos_token", "<|endoftext|>")?, id("pad_token", "<|endoftext|>")?);
-        let given = config["model_max_length"].as_f64().filter(|length| *length >= 2.0).unwrap_or(f64::INFINITY);
         let length = given.min(max_tokens as f64) as usize;
+        if length < 2 {
+            return Err(malformed(CONFIG, format!("a text of {length} tokens has no room for its beginning and end")));
+        }
         Ok(Self { inner, length, begin, end, pad })
+    }
+
+    /// How many tokens every encoded text has.
+    pub fn length(&self) -> usize {
+        self.length
     }
 
     /// Encodes a text. What does not fit is left out at its end; the end token stays.
@@ -109,21 +134,82 @@ fn malformed(path: &'static str, reason: impl ToString) -> TokenizerError {
     TokenizerError::Malformed { path, reason: reason.to_string() }
 }
 
+fn json<T: serde::de::DeserializeOwned>(path: &'static str, text: &str) -> Result<T, TokenizerError> {
+    serde_json::from_str(text).map_err(|error| malformed(path, error))
+}
+
+/// The tokens that stand for no text. Wherever one is written in a text, it is that token: with `!` as padding (as in
+/// Stable Diffusion 2) exclamation marks become padding, which is what the model was trained with.
+struct SpecialTokens {
+    begin: AddedToken,
+    end: AddedToken,
+    unknown: AddedToken,
+    pad: AddedToken,
+}
+
+impl SpecialTokens {
+    /// What `special_tokens_map.json` says, or else `tokenizer_config.json`, or else CLIP's own. A configuration with
+    /// `added_tokens_decoder` is of the newer form, which makes the map obsolete.
+    fn read(files: &ModelFiles, config: &Value) -> Result<Self, TokenizerError> {
+        let map: Value = match files.text(SPECIAL)? {
+            Some(text) if config["added_tokens_decoder"].is_null() => json(SPECIAL, &text)?,
+            _ => Value::Null,
+        };
+        let token = |key: &str, default: &str| {
+            token(&map[key])
+                .or_else(|| token(&config[key]))
+                .unwrap_or_else(|| AddedToken::from(default, true).normalized(false))
+        };
+        Ok(Self {
+            begin: token("bos_token", BEGIN),
+            end: token("eos_token", END),
+            unknown: token("unk_token", END),
+            pad: token("pad_token", END),
+        })
+    }
+
+    /// Each once. Where the same text has several definitions, the last holds.
+    fn added(&self, config: &Value) -> Vec<AddedToken> {
+        let mut all: Vec<AddedToken> = Vec::new();
+        let decoder =
+            config["added_tokens_decoder"].as_object().into_iter().flat_map(|tokens| tokens.values()).filter_map(token);
+        let own = [&self.begin, &self.end, &self.unknown, &self.pad].map(Clone::clone);
+        let own = own.into_iter().filter(|token| !token.content.is_empty());
+        for token in own.chain(decoder) {
+            all.retain(|other| other.content != token.content);
+            all.push(token);
+        }
+        all
+    }
+}
+
+/// A token given as its text, or as an object with its text and how it is found.
+fn token(value: &Value) -> Option<AddedToken> {
+    if let Some(text) = value.as_str() {
+        return Some(AddedToken::from(text, true).normalized(false));
+    }
+    let flag = |key: &str| value[key].as_bool().unwrap_or(false);
+    let token = AddedToken::from(value["content"].as_str()?, true);
+    Some(
+        token
+            .normalized(flag("normalized"))
+            .lstrip(flag("lstrip"))
+            .rstrip(flag("rstrip"))
+            .single_word(flag("single_word")),
+    )
+}
+
 /// CLIP's tokenizer from its two files.
 fn from_vocabulary(files: &ModelFiles) -> Result<Inner, TokenizerError> {
-    const VOCABULARY: &str = "tokenizer/vocab.json";
-    const MERGES: &str = "tokenizer/merges.txt";
     let (Some(vocabulary), Some(merges)) = (files.text(VOCABULARY)?, files.text(MERGES)?) else {
         return Err(TokenizerError::Missing);
     };
-    let vocabulary: std::collections::HashMap<String, u32> =
-        serde_json::from_str(&vocabulary).map_err(|error| malformed(VOCABULARY, error))?;
+    let vocabulary: std::collections::HashMap<String, u32> = json(VOCABULARY, &vocabulary)?;
     let pairs = merges.lines().filter(|line| !line.starts_with("#version") && !line.trim().is_empty());
     let pairs: Vec<(String, String)> = pairs
         .map(|line| line.split_once(' ').map(|(a, b)| (a.to_owned(), b.trim_end().to_owned())))
         .collect::<Option<_>>()
         .ok_or_else(|| malformed(MERGES, "a line holds no pair"))?;
-    let specials = ["<|startoftext|>", "<|endoftext|>"].map(|text| AddedToken::from(text, true).normalized(false));
     let model = BPE::builder()
         .vocab_and_merges(vocabulary.into_iter().collect::<tokenizers::models::bpe::Vocab>(), pairs)
         .unk_token("<|endoftext|>".to_owned())
@@ -137,18 +223,16 @@ fn from_vocabulary(files: &ModelFiles) -> Result<Inner, TokenizerError> {
     let split =
         Split::new(words, SplitDelimiterBehavior::Removed, true).map_err(|error| malformed(VOCABULARY, error))?;
     let mut inner = Inner::new(model);
-    let normalizer = Normalizers::new(vec![
-        NormalizerWrapper::NFC(NFC),
-        NormalizerWrapper::Replace(spaces),
-        NormalizerWrapper::Lowercase(Lowercase),
-    ]);
-    let pre_tokenizer = PreTokenizers::new(vec![
-        PreTokenizerWrapper::Split(split),
-        PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, true, true)),
-    ]);
-    let fault = |error: tokenizers::Error| malformed(VOCABULARY, error);
-    inner.with_normalizer(Some(normalizer)).map_err(fault)?;
-    inner.with_pre_tokenizer(Some(pre_tokenizer));
-    inner.add_special_tokens(specials).map_err(fault)?;
+    inner
+        .with_normalizer(Some(Normalizers::new(vec![
+            NormalizerWrapper::NFC(NFC),
+            NormalizerWrapper::Replace(spaces),
+            NormalizerWrapper::Lowercase(Lowercase),
+        ])))
+        .map_err(|error| malformed(VOCABULARY, error))?
+        .with_pre_tokenizer(Some(PreTokenizers::new(vec![
+            PreTokenizerWrapper::Split(split),
+            PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, true, true)),
+        ])));
     Ok(inner)
 }
