@@ -103,6 +103,11 @@ fn ten_mistakes_are_ten_diagnostics() {
     }
 }
 
+/// All codes but the one that needs a model: tests of the commands have that.
+fn checked_codes() -> impl Iterator<Item = &'static Code> {
+    Code::ALL.iter().filter(|code| **code != Code::UnfitForModel)
+}
+
 #[test]
 fn every_code_is_in_the_corpus() {
     let seen: BTreeSet<Code> = corpus()
@@ -110,7 +115,7 @@ fn every_code_is_in_the_corpus() {
         .filter_map(|source| recipe::parse(source).diagnostics)
         .flat_map(|all| all.into_iter().map(|one| one.code))
         .collect();
-    let missing: Vec<&Code> = Code::ALL.iter().filter(|code| !seen.contains(code)).collect();
+    let missing: Vec<&Code> = checked_codes().filter(|code| !seen.contains(code)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 
@@ -126,7 +131,7 @@ fn codes_are_unique_and_say_how_grave_they_are() {
 
 #[test]
 fn examples_of_codes_have_that_mistake_and_its_repair() {
-    for code in Code::ALL {
+    for code in checked_codes() {
         assert_eq!(codes(&complete(code.wrong())), [*code], "{}", code.wrong());
         assert_eq!(codes(&complete(code.right())), [], "{}", code.right());
     }

@@ -52,9 +52,11 @@ impl<'a> Reader<'a> {
                 self.report(Diagnostic::new(Code::UnclosedText, message).at(whole, "starts here").help(help));
                 true
             }
-            Literal::Junk(junk) if junk.starts_with('"') => {
-                self.bad_escape(junk, value.span);
-                true
+            Literal::Text(text) => {
+                for &escape in &text.bad_escapes {
+                    self.bad_escape(escape);
+                }
+                !text.bad_escapes.is_empty()
             }
             Literal::List(list) => {
                 let mut any = false;
@@ -76,26 +78,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reports the first escape of a text that is none.
-    fn bad_escape(&mut self, junk: &str, span: Span) {
-        let mut at = 0;
-        let bytes = junk.as_bytes();
-        while at < bytes.len() {
-            if bytes[at] != b'\\' {
-                at += 1;
-                continue;
-            }
-            let rest = &junk[at + 1..];
-            let Some(next) = rest.chars().next() else { break };
-            let known = matches!(next, '"' | '\\' | 'n' | 't') || (next == 'u' && unicode_escape(rest).is_some());
-            if !known {
-                break;
-            }
-            at += 1 + next.len_utf8();
-        }
-        let length = junk[at..].chars().take(2).map(char::len_utf8).sum::<usize>();
-        let escape = junk.get(at..at + length).unwrap_or_default();
-        let place = Span::new(span.start + at, span.start + at + length);
+    /// Reports an escape that is none.
+    fn bad_escape(&mut self, place: Span) {
+        let escape = self.source.slice(place);
         let help = match escape {
             "\\u" => "write the character's number in braces, as in `\\u{e9}`, or the character itself".to_owned(),
             _ => format!(
@@ -359,11 +344,4 @@ pub(super) fn shorten(text: &str) -> String {
 pub(super) fn first_line(source: &Source, span: Span) -> Span {
     let line = source.slice(span).lines().next().unwrap_or_default();
     Span::new(span.start, span.start + line.len())
-}
-
-/// The character of `u{e9}`, if it is one.
-fn unicode_escape(rest: &str) -> Option<char> {
-    let (digits, _) = rest.strip_prefix("u{")?.split_once('}')?;
-    let fits = (1..=6).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-    char::from_u32(u32::from_str_radix(digits, 16).ok().filter(|_| fits)?)
 }

@@ -1,6 +1,6 @@
 //! The canonical form of a recipe. There are no options.
 //!
-//! - Values start at one column: ten further than their key, or one blank behind a longer key.
+//! - Values start at one column: ten further than their key, or one blank behind a longer key and behind `sega`.
 //! - A setting has a line of its own, a body is indented by two. A block whose body is one setting without a comment stands on
 //!   one line where that has at most 100 characters; a body without anything is `{}`.
 //! - A list without comments stands on one line within the same limit; other lists have an item on each line, with commas.
@@ -135,7 +135,10 @@ impl Writer<'_> {
     /// Writes a key and its values.
     fn setting(&mut self, setting: &Setting, indent: usize) {
         self.put(&setting.key.value);
-        self.blanks((VALUE_COLUMN - 1).saturating_sub(setting.key.value.chars().count()));
+        // The edition is a heading, not one setting among others: its number stands beside it.
+        if setting.key.value != "sega" {
+            self.blanks((VALUE_COLUMN - 1).saturating_sub(setting.key.value.chars().count()));
+        }
         self.values(&setting.values, indent);
     }
 
