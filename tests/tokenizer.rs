@@ -37,7 +37,7 @@ fn reference(file: &Path) -> Reference {
 fn compare(tokenizer: &Tokenizer, reference: &Reference) {
     let Texts { texts } = serde_json::from_str(&fs::read_to_string(fixtures().join("texts.json")).unwrap()).unwrap();
     assert!(texts.len() > 50 && texts.len() == reference.ids.len() && texts.len() == reference.dropped.len());
-    assert!(reference.dropped.iter().flatten().count() > 5, "texts that are too long are among them");
+    assert!(reference.dropped.iter().flatten().count() > 3, "texts that are too long are among them");
     assert_eq!(tokenizer.length(), reference.length);
     for ((text, ids), dropped) in texts.iter().zip(&reference.ids).zip(&reference.dropped) {
         let mut ids = ids.clone();
