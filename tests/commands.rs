@@ -113,7 +113,7 @@ fn explain_knows_settings_commands_and_codes() {
     let folder = folder(&[]);
     check(&folder, &["explain", "threshold"], 0, &["threshold", "90%"]);
     check(&folder, &["explain", "fmt"], 0, &["canonical"]);
-    check(&folder, &["explain"], 0, &["threshold", "plan"]);
+    check(&folder, &["explain"], 0, &["threshold", "E0101"]);
     check(&folder, &["explain", "treshold"], 1, &["treshold", "`threshold`"]);
     for code in sega::diagnostic::Code::ALL {
         check(&folder, &["explain", code.as_str()], 0, &[code.as_str()]);

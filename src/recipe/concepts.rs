@@ -134,9 +134,7 @@ fn read_kind(reader: &mut Reader<'_>, block: &Block) -> Option<Direction> {
 fn read_head(reader: &mut Reader<'_>, block: &Block) -> (Option<Spanned<String>>, Option<Spanned<String>>) {
     let kind = shorten(&block.kind.value);
     let head = &block.head[..];
-    let is_text = |value: &Value| {
-        matches!(&value.value, Literal::Text(_)) || matches!(&value.value, Literal::Junk(junk) if junk.starts_with('"'))
-    };
+    let is_text = |value: &Value| matches!(value.value, Literal::Text(_));
     let broken = reader.broken(head);
     let at = head.iter().position(is_text);
     let before = &head[..at.unwrap_or(head.len())];

@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
         let help = match escape {
             "\\u" => "write the character's number in braces, as in `\\u{e9}`, or the character itself".to_owned(),
             _ => format!(
-                "for a backslash write two: `\\{escape}`; escapes are `\\\"`, `\\\\`, `\\n`, `\\t` and `\\u{{e9}}`"
+                "for a backslash write two: `\\{escape}`; escapes are `\\\"`, `\\\\`, `\\n`, `\\r`, `\\t` and `\\u{{e9}}`"
             ),
         };
         let message = format!("`{escape}` means nothing in a text");

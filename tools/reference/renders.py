@@ -4,6 +4,9 @@ usage: renders.py     (with the interpreter that setup.sh makes)
 For every job of parity.py, at half its size, writes tests/reference/renders/NAME.json: the recipe, what the network is taken to
 predict (mini estimates the noise; the same weights taken as a velocity make no picture, but the same arithmetic), the final latents
 and every eighth pixel of the picture.
+
+Thresholding is a decision, and in a picture this small a single one shows. A job's seed is therefore raised until the reference agrees
+with itself to 3e-5 when its initial latents are moved by a few millionths, six times over: then no decision was near.
 """
 import json, pathlib
 import torch
@@ -11,6 +14,21 @@ import parity, render
 
 root = parity.here.parents[1]
 out = root / "tests" / "reference" / "renders"
+
+
+def steady(pipe, job, latents, tries=6, moved=3e-6, bound=3e-5):
+    """Whether small changes at the start stay small."""
+    make, generator = pipe.prepare_latents, torch.Generator().manual_seed(0)
+
+    def nearby(*args, **more):
+        start = make(*args, **more)
+        return start * (1 + moved * torch.randn(start.shape, generator=generator))
+
+    pipe.prepare_latents = nearby
+    try:
+        return all(parity.apart(render.call(pipe, job, "cpu")[1].numpy(), latents.numpy()) <= bound for _ in range(tries))
+    finally:
+        pipe.prepare_latents = make
 
 
 def main():
@@ -26,12 +44,16 @@ def main():
             config["skip_prk_steps"] = True
         job["scheduler_config"] = config
         pipe = render.load(str(root / "models" / "mini"), torch.float32, job)
-        _, latents, image = render.call(pipe, job, "cpu")
+        while True:
+            _, latents, image = render.call(pipe, job, "cpu")
+            if steady(pipe, job, latents):
+                break
+            job["seed"] += 1
         picture = (image[0].permute(1, 2, 0).numpy() * 255).round().astype(int)[::8, ::8]
         table = dict(prediction=prediction, recipe=parity.recipe(job, "mini", True), edition1=job["edition1"], shape=list(latents.shape),
                      latents=[float(f"{x:.6g}") for x in latents.flatten().tolist()], picture=picture.flatten().tolist())
         (out / f'{job["name"]}.json').write_text(json.dumps(table, separators=(",", ":")) + "\n")
-        print(job["name"], latents.abs().max().item())
+        print(job["name"], "seed", job["seed"])
 
 
 if __name__ == "__main__":
