@@ -1,5 +1,7 @@
 //! The checker: every file of `corpus/check` against the messages that it gives.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -265,33 +267,30 @@ fn colour_changes_only_colour() {
     }
 }
 
-/// A hundred thousand mistakes are checked and shown in a time that grows with the file, not with its square.
+/// Tens of thousands of mistakes are checked and shown in a time that grows with the file, not with its square.
 #[test]
 fn many_mistakes_take_linear_time() {
     let head = "sega 1\nmodel \"mini\"\nprompt \"a\"\n";
     let texts = [
-        head.to_owned() + &"guidence 7\n".repeat(90_000),
-        head.to_owned() + &"guidance 7\n".repeat(90_000),
-        head.to_owned() + &"plus a \"a\"\n".repeat(90_000),
-        head.to_owned() + &"plus a \"a\" { plus b".repeat(50_000),
-        head.to_owned() + &"x, ".repeat(300_000),
-        head.to_owned() + "seed [" + &"1, ".repeat(300_000),
+        head.to_owned() + &"guidence 7\n".repeat(30_000),
+        head.to_owned() + &"guidance 7\n".repeat(30_000),
+        head.to_owned() + &"plus a \"a\"\n".repeat(30_000),
+        head.to_owned() + &"plus a \"a\" { plus b".repeat(30_000),
+        head.to_owned() + &"x, ".repeat(100_000),
+        head.to_owned() + "seed [" + &"1, ".repeat(100_000),
         "\"".repeat(1_000_000),
         "x".repeat(1_000_000),
     ];
     let start = std::time::Instant::now();
     for text in texts {
-        eprintln!("{:?} {:.20}", start.elapsed(), text.trim_start_matches(head));
         let source = Source::new("test.sega", text);
         if let Some(all) = recipe::parse(&source).diagnostics {
-            eprintln!("checked {:?}", start.elapsed());
             render(&all, &source, false, 100);
-            eprintln!("rend {:?}", start.elapsed());
             to_json(&all, &source);
         }
     }
     // Seconds without optimization; the square of these sizes would be hours.
-    assert!(start.elapsed().as_secs() < 300, "{:?}", start.elapsed());
+    assert!(start.elapsed().as_secs() < 120, "{:?}", start.elapsed());
 }
 
 const VALID: &str = include_str!("corpus/check/clean.sega");

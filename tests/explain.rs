@@ -25,6 +25,7 @@ fn explanations() {
         "w0501",
         "settings",
         "codes",
+        "commands",
         "karras",
         "seed",
     ] {

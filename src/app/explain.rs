@@ -12,7 +12,7 @@ use crate::recipe::explain::{Explanation, explain as meanings};
 pub(super) fn explain(args: &ExplainArgs, report: &mut Report) -> Result<(), Failure> {
     let commands = commands();
     let commands: Vec<(&str, &str)> = commands.iter().map(|(name, about)| (name.as_str(), about.as_str())).collect();
-    let words = args.word.as_deref().map_or_else(|| vec!["settings", "codes"], |word| vec![word]);
+    let words = args.word.as_deref().map_or_else(|| vec!["settings", "commands", "codes"], |word| vec![word]);
     let mut explanations: Vec<Explanation> = Vec::new();
     for word in words {
         match meanings(word, &commands) {

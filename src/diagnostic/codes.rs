@@ -5,14 +5,14 @@ use std::fmt;
 use super::Severity;
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident = $code:literal $severity:ident
+    ($(#[doc = $title:literal] $variant:ident = $code:literal $severity:ident
         $explanation:literal wrong $wrong:literal right $right:literal)+) => {
         /// What kind of mistake it is. Codes are stable: a code never changes its meaning.
         ///
         /// `E01xx` the text cannot be read, `E02xx` settings and blocks, `E03xx` values, `E04xx` settings that
         /// contradict each other, `W05xx` warnings.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Code { $($(#[$doc])* $variant),+ }
+        pub enum Code { $(#[doc = $title] $variant),+ }
 
         impl Code {
             /// Every code, in the order of their numbers.
@@ -31,6 +31,11 @@ macro_rules! codes {
             /// How grave a mistake of this kind is.
             pub fn severity(self) -> Severity {
                 match self { $(Self::$variant => Severity::$severity),+ }
+            }
+
+            /// The mistake in a few words.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title.trim().trim_end_matches('.')),+ }
             }
 
             /// What the code means and why it matters: one paragraph.

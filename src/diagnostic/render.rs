@@ -9,8 +9,8 @@ use miette::{
 };
 use serde_json::{Value, json};
 
-use super::{Diagnostic, Diagnostics, Severity};
-use crate::source::{Source, Span};
+use super::{Diagnostic, Diagnostics, Label, Severity};
+use crate::source::{Places, Source, Span};
 
 /// Longer lines are shown only this many bytes around the place that is meant.
 const CONTEXT: usize = 200;
@@ -21,7 +21,9 @@ pub fn render(diagnostics: &Diagnostics, source: &Source, color: bool, width: us
     let styles = if color { ThemeStyles::ansi() } else { ThemeStyles::none() };
     let theme = GraphicalTheme { characters: ThemeCharacters::unicode(), styles };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false);
-    let shown = Shown::new(source);
+    // With a line break at the end even the end of the file is on a line that can be shown.
+    let text = format!("{}\n", harmless(&source.text));
+    let shown = Shown { name: harmless(&source.name).into_owned(), places: Places::new(&text), text: &text };
     let mut out = String::new();
     for (at, diagnostic) in diagnostics.iter().enumerate() {
         if at > 0 {
@@ -35,17 +37,16 @@ pub fn render(diagnostics: &Diagnostics, source: &Source, color: bool, width: us
             out.push_str(&format!("{}: {}\n", diagnostic.code, report.message));
         }
     }
-    let lines: Vec<&str> = out.lines().map(str::trim_end).collect();
-    lines.join("\n") + "\n"
+    out.lines().flat_map(|line| [line.trim_end(), "\n"]).collect()
 }
 
 /// The diagnostics as a JSON array of `{severity, code, message, help, labels}`; the first label is the place itself.
 /// Offsets `start` and `end` count bytes from 0; lines and columns count from 1, columns in characters.
 pub fn to_json(diagnostics: &Diagnostics, source: &Source) -> Value {
-    let lines = Lines::new(source.text.as_str());
-    let label = |label: &super::Label| {
-        let (line, column) = lines.position(label.span.start);
-        let (end_line, end_column) = lines.position(label.span.end);
+    let places = source.places();
+    let label = |label: &Label| {
+        let (line, column) = places.line_column(label.span.start);
+        let (end_line, end_column) = places.line_column(label.span.end);
         json!({
             "start": label.span.start, "end": label.span.end,
             "line": line, "column": column, "end_line": end_line, "end_column": end_column,
@@ -64,55 +65,19 @@ pub fn to_json(diagnostics: &Diagnostics, source: &Source) -> Value {
     Value::Array(diagnostics.iter().map(one).collect())
 }
 
-/// Where the lines of a text start, so that a place costs a search and not a walk.
-struct Lines<'a> {
-    text: Cow<'a, str>,
-    starts: Vec<usize>,
-}
-
-impl<'a> Lines<'a> {
-    fn new(text: impl Into<Cow<'a, str>>) -> Self {
-        let text = text.into();
-        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { text, starts }
-    }
-
-    /// The 0-based line of an offset.
-    fn line(&self, offset: usize) -> usize {
-        self.starts.partition_point(|start| *start <= offset) - 1
-    }
-
-    /// The end of a line, without its line break.
-    fn end(&self, line: usize) -> usize {
-        let end = self.starts.get(line + 1).map_or(self.text.len(), |next| next - 1);
-        if self.text[self.starts[line]..end].ends_with('\r') { end - 1 } else { end }
-    }
-
-    /// Line and column, both from 1.
-    fn position(&self, offset: usize) -> (usize, usize) {
-        let offset = self.text.floor_char_boundary(offset);
-        let line = self.line(offset);
-        (line + 1, self.text[self.starts[line]..offset].chars().count() + 1)
-    }
-}
-
 /// A source as miette asks for it: only the lines of a place, and of very long lines only the surroundings.
 struct Shown<'a> {
     name: String,
-    lines: Lines<'a>,
+    places: Places<'a>,
+    text: &'a str,
 }
 
-impl<'a> Shown<'a> {
-    fn new(source: &'a Source) -> Self {
-        Self { name: harmless(&source.name).into_owned(), lines: Lines::new(harmless(&source.text)) }
-    }
-
+impl Shown<'_> {
     /// The part of a span that is marked: what lies on its first line.
     fn mark(&self, span: Span) -> SourceSpan {
-        let text = &self.lines.text;
-        let start = text.floor_char_boundary(span.start);
-        let line_end = self.lines.end(self.lines.line(start));
-        let end = text.floor_char_boundary(span.end.min(line_end).min(start + CONTEXT));
+        let start = self.text.floor_char_boundary(span.start);
+        let line_end = self.places.line(self.places.line_column(start).0).end;
+        let end = self.text.floor_char_boundary(span.end.min(line_end).min(start + CONTEXT));
         (start, end.saturating_sub(start)).into()
     }
 }
@@ -124,29 +89,29 @@ impl SourceCode for Shown<'_> {
         lines_before: usize,
         _lines_after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
-        let text = &self.lines.text;
+        let text = self.text;
         let offset = text.floor_char_boundary(span.offset());
         let span_end = text.floor_char_boundary(span.offset() + span.len()).max(offset);
-        let (first, last) = (self.lines.line(offset), self.lines.line(span_end));
-        let line_start = self.lines.starts[first];
+        let first = self.places.line_column(offset).0;
+        let last = self.places.line_column(span_end).0;
         // Without lines before it miette asks for the place alone, to name it.
         let start = if lines_before == 0 {
             offset
         } else {
-            line_start.max(text.floor_char_boundary(offset.saturating_sub(CONTEXT)))
+            self.places.line(first).start.max(text.floor_char_boundary(offset.saturating_sub(CONTEXT)))
         };
-        let end = self.lines.end(last).min(text.ceil_char_boundary(span_end + CONTEXT)).max(start);
-        // A line without characters would not be shown at all, and a mark on it neither.
-        let data = if start == end { " " } else { &text[start..end] };
-        let column = text[line_start..start].chars().count();
-        let shown = (start, end - start).into();
+        // The line break belongs to the line, so that a place at its end is shown.
+        let line_end = text.len().min(self.places.line(last).end + 1);
+        let end = text.floor_char_boundary(line_end).min(text.ceil_char_boundary(span_end + CONTEXT)).max(start);
+        // Counted one line longer than they are, so that places on lines with one between them are shown together.
+        let lines = last - first + 2;
         Ok(Box::new(MietteSpanContents::new_named(
             self.name.clone(),
-            data.as_bytes(),
-            shown,
-            first,
-            column,
-            last - first,
+            &text.as_bytes()[start..end],
+            (start, end - start).into(),
+            first - 1,
+            self.places.line_column(start).1 - 1,
+            lines,
         )))
     }
 }
@@ -201,7 +166,7 @@ impl miette::Diagnostic for Report<'_> {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let label = |(at, label): (usize, &super::Label)| {
+        let label = |(at, label): (usize, &Label)| {
             let text = Some(harmless(&label.text).into_owned());
             let span = self.shown.mark(label.span);
             if at == 0 {

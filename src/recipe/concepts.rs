@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::check::{Known, Scope};
 use super::fields::{Field, Level};
+use super::heads::{name_from, read_head, read_kind};
+use super::scope::{Known, Scope};
 use super::values::{Reader, first_line, shorten};
-use super::{Concept, Direction, Rule, suggest};
+use super::{Concept, Direction, Rule};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::quantity::{
     Beta, GuidanceScale, Momentum, StepPoint, StepRange, Steps, Strength, Threshold, WarmUp, Weight,
@@ -32,7 +33,9 @@ impl ConceptDraft {
     /// Reads a block; `momentum` and `beta` are the recipe's.
     pub(super) fn read(reader: &mut Reader<'_>, block: &Block, momentum: &Known<Momentum>, beta: &Known<Beta>) -> Self {
         let direction = read_kind(reader, block);
-        let (name, text) = read_head(reader, block);
+        // What is no concept need not have the parts of one.
+        let (name, text) =
+            if direction.is_none() && block.head.is_empty() { (None, None) } else { read_head(reader, block) };
         let mut scope = Scope::new(Level::Concept);
         let mut before = None;
         for entry in block.body.iter().flatten() {
@@ -113,157 +116,6 @@ impl ConceptDraft {
     }
 }
 
-/// The direction that a block's first word says.
-fn read_kind(reader: &mut Reader<'_>, block: &Block) -> Option<Direction> {
-    let kind = block.kind.value.as_str();
-    if let Some(direction) = [Direction::Plus, Direction::Minus].into_iter().find(|known| known.name() == kind) {
-        return Some(direction);
-    }
-    let message = format!("there is no block `{}`", shorten(kind));
-    let meant = suggest::block_synonym(kind).or_else(|| suggest::nearest(kind, ["plus", "minus"]));
-    let help = match (meant, Field::find(kind, Level::Recipe)) {
-        (Some(meant), _) => format!("did you mean `{meant}`?"),
-        (None, Some(field)) => format!("`{kind}` is a setting and has no braces: `{}`", field.example),
-        (None, None) => "`plus` adds a concept, `minus` takes one away".to_owned(),
-    };
-    reader.report(Diagnostic::new(Code::UnknownBlock, message).at(block.kind.span, "unknown").help(help));
-    None
-}
-
-/// Name and text of a block.
-fn read_head(reader: &mut Reader<'_>, block: &Block) -> (Option<Spanned<String>>, Option<Spanned<String>>) {
-    let kind = shorten(&block.kind.value);
-    let head = &block.head[..];
-    let is_text = |value: &Value| matches!(value.value, Literal::Text(_));
-    let broken = reader.broken(head);
-    let at = head.iter().position(is_text);
-    let before = &head[..at.unwrap_or(head.len())];
-    let mut after = at.map_or(&head[..0], |at| &head[at + 1..]);
-    let text = at.map(|at| &head[at]).and_then(|value| match &value.value {
-        Literal::Text(text) => Some(Spanned::new(text.content.clone(), value.span)),
-        _ => None,
-    });
-    let quoted = at.map_or_else(|| "\"smile\"".to_owned(), |at| reader.written(head[at].span));
-    let proposal = text.as_ref().map_or_else(|| "smile".to_owned(), |text| name_from(&text.value));
-
-    let name = match before {
-        [] if at.is_none() => {
-            let message = format!("this `{kind}` has no name and no text");
-            let help = "write both, as in `plus smile \"smiling, smile\"`";
-            reader.report(
-                Diagnostic::new(Code::MissingName, message)
-                    .at(block.kind.span, "a name and a text must follow")
-                    .help(help),
-            );
-            return (None, None);
-        }
-        [] => {
-            let swapped = match after {
-                [first, rest @ ..] if word(first).is_some_and(|name| Field::find(name, Level::Concept).is_none()) => {
-                    after = rest;
-                    word(first)
-                }
-                _ => None,
-            };
-            let proposal = swapped.unwrap_or(&proposal);
-            let message = match swapped {
-                Some(_) => "the name of a concept stands before its text".to_owned(),
-                None => "this concept has no name".to_owned(),
-            };
-            let place = at.map_or(block.kind.span, |at| first_line(reader.source, head[at].span));
-            let help = format!("write `{kind} {proposal} {quoted}`; the name never changes the picture");
-            reader.report(Diagnostic::new(Code::MissingName, message).at(place, "a name goes before this").help(help));
-            None
-        }
-        [only] => read_name(reader, only, &proposal),
-        [first, .., last] => {
-            let span = first.span.to(last.span);
-            let joined = name_from(reader.source.slice(span));
-            let message = "the name of a concept is a single word";
-            let help = if at.is_some() {
-                format!("write `{kind} {joined} {quoted}`")
-            } else {
-                format!("put quotes around the text: `{kind} {joined} \"{}\"`", reader.written(span))
-            };
-            reader.report(Diagnostic::new(Code::ExtraInHead, message).at(span, "more than one word").help(help));
-            return (None, text.filter(|_| !broken));
-        }
-    };
-    match &text {
-        None if at.is_none() => {
-            let name = before.last().map_or(block.kind.span, |value| value.span);
-            let word = reader.written(name);
-            let message = format!("the concept `{word}` has no text");
-            let help = format!("say in quotes what it is: `{kind} {word} \"{}\"`", word.replace(['-', '_'], " "));
-            reader.report(Diagnostic::new(Code::MissingText, message).at(name, "a text must follow").help(help));
-        }
-        Some(text) if text.value.trim().is_empty() && !broken => {
-            let message = "the text of this concept is empty";
-            let help = format!(
-                "say what it is: `{kind} {0} \"{0}\"`",
-                name.as_ref().map_or("smile", |name| name.value.as_str())
-            );
-            reader.report(Diagnostic::new(Code::EmptyText, message).at(text.span, "nothing in it").help(help));
-        }
-        _ => {}
-    }
-    if let ([first, ..], [.., last]) = (after, after) {
-        let span = first.span.to(last.span);
-        let name = name.as_ref().map_or(proposal.as_str(), |name| name.value.as_str());
-        let help = match (word(first), after.iter().all(is_text)) {
-            (Some(key), _) if Field::find(key, Level::Concept).is_some() => {
-                format!("settings stand between braces: `{kind} {name} {quoted} {{ {} }}`", reader.written(span))
-            }
-            (_, true) => "put everything into one text, with commas: `\"smiling, smile\"`".to_owned(),
-            _ => format!("take it away: `{kind} {name} {quoted}`"),
-        };
-        let message = "after the text of a concept come its braces";
-        reader.report(Diagnostic::new(Code::ExtraInHead, message).at(span, "does not belong here").help(help));
-    }
-    (name, text.filter(|_| !broken))
-}
-
-fn word(value: &Value) -> Option<&str> {
-    match &value.value {
-        Literal::Word(word) => Some(word),
-        _ => None,
-    }
-}
-
-/// A name: a letter, then letters, digits, `_` and `-`.
-fn read_name(reader: &mut Reader<'_>, value: &Value, proposal: &str) -> Option<Spanned<String>> {
-    let good = |name: &&str| {
-        name.starts_with(char::is_alphabetic)
-            && name.chars().all(|char| char.is_alphanumeric() || matches!(char, '_' | '-'))
-    };
-    if let Some(name) = word(value).filter(good) {
-        return Some(Spanned::new(name.to_owned(), value.span));
-    }
-    let written = reader.written(value.span);
-    let message = format!("`{written}` cannot be a name");
-    let repaired = name_from(&written);
-    let proposal = if repaired == FALLBACK { proposal } else { &repaired };
-    let help = format!("a name is a letter, then letters, digits, `_` or `-`; for example `{proposal}`");
-    reader.report(Diagnostic::new(Code::BadName, message).at(value.span, "not a name").help(help));
-    None
-}
-
-/// The name where a text offers none.
-const FALLBACK: &str = "concept";
-
-/// A name made from the first words of a text.
-fn name_from(text: &str) -> String {
-    let phrase = text.split([',', '.', ';']).find(|phrase| !phrase.trim().is_empty()).unwrap_or_default();
-    let words = phrase
-        .split(|char: char| !char.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .skip_while(|word| !word.starts_with(char::is_alphabetic))
-        .take(2);
-    let name = words.map(str::to_lowercase).collect::<Vec<_>>().join("-");
-    let name: String = name.chars().take(24).collect();
-    if name.is_empty() { FALLBACK.to_owned() } else { name }
-}
-
 /// A block in a block; what stands in it is not looked at.
 fn nested(reader: &mut Reader<'_>, inner: &Block) {
     let message = "a concept cannot stand within another";
@@ -301,14 +153,18 @@ fn read_strength(
     None
 }
 
+/// The settings of the recipe that concern concepts.
+pub(super) struct Around<'a> {
+    pub(super) guidance: &'a Known<GuidanceScale>,
+    pub(super) steps: &'a Known<Steps>,
+    pub(super) momentum: &'a Known<Momentum>,
+    pub(super) beta: &'a Known<Beta>,
+    pub(super) rule: &'a Known<Rule>,
+}
+
 /// What concerns several concepts, or a concept and the settings of the recipe.
-pub(super) fn check_together(
-    reader: &mut Reader<'_>,
-    concepts: &[ConceptDraft],
-    guidance: &Known<GuidanceScale>,
-    steps: &Known<Steps>,
-    rule: &Known<Rule>,
-) {
+pub(super) fn check_together(reader: &mut Reader<'_>, concepts: &[ConceptDraft], around: &Around<'_>) {
+    let Around { guidance, steps, rule, .. } = around;
     check_names(reader, concepts);
     check_texts(reader, concepts);
     if let (Some(first), Some(span)) = (concepts.first(), guidance.span)
@@ -325,7 +181,7 @@ pub(super) fn check_together(
     }
     let compat = rule.value == Rule::Diffusers;
     if compat {
-        check_compat(reader, concepts, rule);
+        check_compat(reader, concepts, around);
     }
     for concept in concepts {
         if !no_effect(reader, concept, compat) && steps.valid {
@@ -371,7 +227,7 @@ fn check_texts(reader: &mut Reader<'_>, concepts: &[ConceptDraft]) {
                 Diagnostic::new(Code::DuplicateText, message)
                     .at(again, "the same text again")
                     .at(first, "first here")
-                    .help("one concept with another `strength` does the same in less time"),
+                    .help("one concept with another `strength` does the same"),
             );
         } else {
             seen.insert(content, text.span);
@@ -380,11 +236,7 @@ fn check_texts(reader: &mut Reader<'_>, concepts: &[ConceptDraft]) {
 }
 
 /// What the rule of diffusers cannot do.
-fn check_compat(reader: &mut Reader<'_>, concepts: &[ConceptDraft], rule: &Known<Rule>) {
-    let compat = |diagnostic: Diagnostic| match rule.span {
-        Some(span) => diagnostic.at(span, "this rule has one for all"),
-        None => diagnostic,
-    };
+fn check_compat(reader: &mut Reader<'_>, concepts: &[ConceptDraft], around: &Around<'_>) {
     for concept in concepts {
         let from_start = match concept.range.value.start {
             None | Some(StepPoint::Count(0)) => true,
@@ -402,56 +254,57 @@ fn check_compat(reader: &mut Reader<'_>, concepts: &[ConceptDraft], rule: &Known
             reader.report(Diagnostic::new(Code::CompatRange, message).at(span, "starts later").help(help));
         }
     }
-    // The recipe's one value is the first concept's; every other that differs is reported.
-    let mut differs = |name: &str, values: Vec<(f64, &Known<f64>, &ConceptDraft)>| {
-        let mut sound = values.into_iter().filter(|(_, known, _)| known.valid);
-        let Some((one, first, owner)) = sound.next() else { return };
-        for (value, known, concept) in sound {
-            if value == one {
-                continue;
-            }
-            let (span, label) = match known.span {
-                Some(span) => (span, format!("{value} here")),
-                None => (concept.place(), format!("{value} by default")),
-            };
-            let (first_span, first_label) = match first.span {
-                Some(span) => (span, format!("{one} here")),
-                None => (owner.place(), format!("{one} by default")),
-            };
+    let mut one_for_all = |name: &str, outer: &Known<f64>, inner: Vec<Known<f64>>| {
+        let mut sound = inner.iter().filter(|known| known.valid);
+        let first = sound.next().map(|known| known.value);
+        if !outer.valid || sound.all(|known| Some(known.value) == first) {
+            return;
+        }
+        // The value of the rest: the recipe's, or, where each concept has its own, the first concept's.
+        let all_own = outer.span.is_none() && inner.iter().all(|known| known.span.is_some());
+        let rest = inner.iter().find(|known| all_own && known.valid).unwrap_or(outer);
+        for own in inner.iter().filter(|known| known.valid && known.value != rest.value) {
+            let Some(span) = own.span else { continue };
             let message = format!("with `compat diffusers` all concepts share one `{name}`");
-            reader.report(compat(
-                Diagnostic::new(Code::CompatMomentum, message)
-                    .at(span, label)
-                    .at(first_span, first_label)
-                    .help(format!("set it once, outside of the concepts: `{name} {one}`")),
-            ));
+            let mut diagnostic = Diagnostic::new(Code::CompatMomentum, message)
+                .at(span, format!("{} here", own.value))
+                .help(format!("set it once, outside of the concepts: `{name} {}`", own.value));
+            if let Some(span) = rest.span {
+                diagnostic = diagnostic.at(span, format!("{} here", rest.value));
+            }
+            reader.report(diagnostic);
         }
     };
-    let momenta: Vec<Known<f64>> = concepts.iter().map(|concept| concept.momentum.map(Momentum::get)).collect();
-    differs("momentum", momenta.iter().zip(concepts).map(|(known, concept)| (known.value, known, concept)).collect());
-    let betas: Vec<Known<f64>> = concepts.iter().map(|concept| concept.beta.map(Beta::get)).collect();
-    differs("beta", betas.iter().zip(concepts).map(|(known, concept)| (known.value, known, concept)).collect());
+    let momenta = concepts.iter().map(|concept| concept.momentum.map(Momentum::get)).collect();
+    one_for_all("momentum", &around.momentum.map(Momentum::get), momenta);
+    let betas = concepts.iter().map(|concept| concept.beta.map(Beta::get)).collect();
+    one_for_all("beta", &around.beta.map(Beta::get), betas);
 }
 
 /// Warns of settings that take the concept out of the picture; whether it is out altogether.
 fn no_effect(reader: &mut Reader<'_>, concept: &ConceptDraft, compat: bool) -> bool {
-    let mut warn = |span: Option<Span>, what: &str, help: &str| {
+    let mut warn = |span: Option<Span>, what: &str, label: &str, help: &str| {
         let message = format!("{} {what}", concept.called());
         let span = span.unwrap_or_else(|| concept.place());
-        reader.report(Diagnostic::new(Code::NoEffect, message).at(span, "see here").help(help));
+        reader.report(Diagnostic::new(Code::NoEffect, message).at(span, label).help(help));
     };
     // In the rule of diffusers even a concept of strength or weight 0 has a part in the weights of the others.
     let help = "take the concept away, or write `#` before its lines to keep it for later";
     let zero_strength = concept.strength.valid && concept.strength.value.get() == 0.0 && !compat;
     let zero_weight = concept.weight.valid && concept.weight.value.get() == 0.0 && !compat;
     if zero_strength {
-        warn(concept.strength.span, "does nothing with `strength 0`", help);
+        warn(concept.strength.span, "does nothing with `strength 0`", "takes it out of the picture", help);
     } else if zero_weight {
-        warn(concept.weight.span, "does nothing with `weight 0`", help);
+        warn(concept.weight.span, "does nothing with `weight 0`", "takes it out of the picture", help);
     }
     if concept.threshold.valid && concept.threshold.value.get() == 1.0 {
         let help = "write `threshold 99%` for the smallest details";
-        warn(concept.threshold.span, "is all but gone: `threshold 100%` keeps one element of each channel", help);
+        warn(
+            concept.threshold.span,
+            "is all but gone: `threshold 100%` keeps one element of each channel",
+            "discards the rest",
+            help,
+        );
     }
     zero_strength || zero_weight
 }
@@ -500,7 +353,12 @@ fn check_steps(reader: &mut Reader<'_>, concept: &ConceptDraft, steps: Steps, co
             plural(length)
         );
         let place = concept.warmup.span.unwrap_or(place);
-        let mut diagnostic = Diagnostic::new(Code::NeverActs, message).at(place, "too long a warm-up");
+        let label = match (concept.warmup.span, concept.range.span) {
+            (Some(_), _) => "too long a warm-up",
+            (None, Some(_)) => "shorter than the warm-up",
+            (None, None) => "the render is shorter than the warm-up",
+        };
+        let mut diagnostic = Diagnostic::new(Code::NeverActs, message).at(place, label);
         if let (Some(_), Some(range)) = (concept.warmup.span, concept.range.span) {
             diagnostic = diagnostic.at(range, "for this range");
         }

@@ -54,7 +54,7 @@ fn hint(suggestion: Option<&str>) -> String {
 }
 
 /// Everything that is known of a word; a setting that exists on both levels gives two explanations. `commands` are the
-/// program's commands with a line about each. `settings` lists all settings, `codes` all codes.
+/// program's commands with a line about each. `settings`, `codes` and `commands` list all that there are.
 pub fn explain(word: &str, commands: &[(&str, &str)]) -> Result<Vec<Explanation>, Unexplained> {
     let word = word.trim();
     if let Some(code) = Code::from_name(word) {
@@ -63,6 +63,7 @@ pub fn explain(word: &str, commands: &[(&str, &str)]) -> Result<Vec<Explanation>
     match word {
         "settings" => return Ok(vec![settings()]),
         "codes" => return Ok(vec![codes()]),
+        "commands" => return Ok(vec![list_of(commands)]),
         _ => {}
     }
     // An address such as `glasses.strength` is about the concept's setting.
@@ -84,7 +85,7 @@ pub fn explain(word: &str, commands: &[(&str, &str)]) -> Result<Vec<Explanation>
     if !found.is_empty() {
         return Ok(found);
     }
-    let known = FIELDS.iter().map(|field| field.key).chain(["plus", "minus", "settings", "codes"]);
+    let known = FIELDS.iter().map(|field| field.key).chain(["plus", "minus", "settings", "codes", "commands"]);
     let codes = Code::ALL.iter().map(|code| code.as_str());
     let near = suggest::nearest(key, known.chain(commands.iter().map(|(name, _)| *name)).chain(codes));
     let suggestion = suggest::setting_synonym(key).or_else(|| suggest::block_synonym(key)).or(near).map(str::to_owned);
@@ -159,14 +160,25 @@ fn of_code(code: Code) -> Explanation {
     Explanation {
         word: code.as_str().to_owned(),
         kind: code.severity().name(),
-        meaning: code.explanation().to_owned(),
+        meaning: code.title().to_owned(),
         parts: vec![
+            ("why", Part::Prose(code.explanation().to_owned())),
             (
                 if code.severity() == Severity::Error { "wrong" } else { "doubtful" },
                 Part::Recipe(code.wrong().to_owned()),
             ),
             ("right", Part::Recipe(code.right().to_owned())),
         ],
+    }
+}
+
+fn list_of(commands: &[(&str, &str)]) -> Explanation {
+    let rows = commands.iter().map(|(name, line)| ((*name).to_owned(), (*line).to_owned()));
+    Explanation {
+        word: "commands".to_owned(),
+        kind: "list",
+        meaning: "what `sega` does; each command has its own `--help`".to_owned(),
+        parts: vec![("commands", Part::Table(rows.collect()))],
     }
 }
 
@@ -190,10 +202,7 @@ fn settings() -> Explanation {
 fn codes() -> Explanation {
     let of = |severity: Severity| {
         let codes = Code::ALL.iter().filter(|code| code.severity() == severity);
-        let first = |text: &str| {
-            text.split_inclusive(['.', ':']).next().unwrap_or_default().trim_end_matches(['.', ':']).to_owned()
-        };
-        Part::Table(codes.map(|code| (code.as_str().to_owned(), first(code.explanation()))).collect())
+        Part::Table(codes.map(|code| (code.as_str().to_owned(), code.title().to_owned())).collect())
     };
     Explanation {
         word: "codes".to_owned(),
@@ -227,8 +236,8 @@ impl Explanation {
                     out.push_str(&format!("  {heading}\n"));
                     for (word, text) in rows {
                         let mut body = String::new();
-                        wrap(&mut body, text, INDENT + 4);
-                        out.push_str(&format!("      {word:<width$}{}", &body[INDENT + 4..], width = INDENT - 2));
+                        wrap(&mut body, text, INDENT + 6);
+                        out.push_str(&format!("      {word:<width$}{}", &body[INDENT + 6..], width = INDENT));
                     }
                 }
             }

@@ -127,17 +127,14 @@ impl Reader<'_> {
         let help = match &value.value {
             Literal::Size(width, height) => match (nearest_side(width), nearest_side(height)) {
                 (Some(width), Some(height)) => {
-                    format!(
-                        "both sides are multiples of {}: the nearest size is `{key} {width}x{height}`",
-                        Size::MULTIPLE
-                    )
+                    format!("the nearest size that it can have is `{key} {width}x{height}`")
                 }
                 _ => format!("it takes {}", field.takes()),
             },
             _ => format!("it takes {}", field.takes()),
         };
         let label =
-            format!("not multiples of {} from {} to {}", Size::MULTIPLE, Size::RANGE.start(), Size::RANGE.end());
+            format!("sides are multiples of {} from {} to {}", Size::MULTIPLE, Size::RANGE.start(), Size::RANGE.end());
         self.report(Diagnostic::new(Code::BadSize, message).at(value.span, label).help(help));
         None
     }

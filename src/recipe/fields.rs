@@ -104,6 +104,21 @@ impl Field {
         FIELDS.iter().filter(move |field| field.key == key)
     }
 
+    /// The kind of value, as short as can be: `a number`.
+    pub fn noun(&self) -> &'static str {
+        match self.kind {
+            Kind::Edition | Kind::Real(..) => "a number",
+            Kind::Text => "a text in quotes",
+            Kind::Word(_) => "a word",
+            Kind::Count(..) => "a whole number",
+            Kind::Share(..) => "a share or a percentage",
+            Kind::Seeds => "a whole number, or several",
+            Kind::Size => "width and height",
+            Kind::StepPoint => "a number of steps or a percentage",
+            Kind::StepRange => "a range of steps",
+        }
+    }
+
     /// What values it takes, in words that follow "takes": `a number from 1 to 100`.
     pub fn takes(&self) -> String {
         match self.kind {

@@ -1,6 +1,6 @@
 //! A recipe as it is meant: typed, checked, every default filled in.
 //!
-//! [`fields::FIELDS`] is the single definition of every setting; [`check`] turns a syntax tree into a [`Recipe`] or into
+//! [`fields::FIELDS`] is the single definition of every setting; [`parse`] turns a text into a [`Recipe`] or into
 //! every mistake of the file at once.
 
 mod check;
@@ -8,17 +8,20 @@ mod concepts;
 pub mod explain;
 mod extents;
 pub mod fields;
+mod heads;
+mod scope;
+mod seed;
 pub mod suggest;
 mod values;
 
 pub use check::{Checked, parse};
+pub use seed::with_seed;
 
 use crate::model::training::{SchedulerKind, Sigmas, Spacing};
 use crate::quantity::{
     Beta, Eta, GuidanceScale, Momentum, Seed, Size, StepRange, Steps, Strength, Threshold, WarmUp, Weight,
 };
-use crate::source::{Source, Spanned};
-use crate::syntax;
+use crate::source::Spanned;
 
 /// What a `.sega` file says.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,37 +116,4 @@ pub struct Concept {
     pub beta: Beta,
     /// g_i.
     pub weight: Weight,
-}
-
-/// The recipe's text with `seed` as its only seed: the value of its `seed` setting is replaced, or, if it has none, a line
-/// is added after its `negative`, `prompt`, `model` or `sega`. All else stays as it is, byte for byte.
-///
-/// Meant for a source that checks without errors.
-pub fn with_seed(source: &Source, seed: Seed) -> String {
-    let text = &source.text;
-    let file = syntax::parse(source);
-    let setting = |key: &str| {
-        file.entries.iter().find_map(|entry| match entry {
-            syntax::Entry::Setting(setting) if setting.key.value == key => Some(setting),
-            _ => None,
-        })
-    };
-    if let Some(written) = setting("seed") {
-        let start = written.values.first().map_or(written.key.span.end, |first| first.span.start);
-        let blank = if written.values.is_empty() { " " } else { "" };
-        return format!("{}{blank}{}{}", &text[..start], seed.0, &text[written.span.end..]);
-    }
-    let line = format!("seed      {}", seed.0);
-    let Some(before) = ["negative", "prompt", "model", "sega"].into_iter().find_map(setting) else {
-        return format!("{line}\n{text}");
-    };
-    let end = before.span.end;
-    let line_end = text[end..].find('\n').map_or(text.len(), |at| end + at);
-    let line_break = if text[..line_end].ends_with('\r') { "\r\n" } else { "\n" };
-    if text[end..line_end].trim_start().starts_with(',') {
-        // Another setting stands on the same line.
-        return format!("{}, seed {}{}", &text[..end], seed.0, &text[end..]);
-    }
-    let kept = text[..line_end].strip_suffix('\r').unwrap_or(&text[..line_end]);
-    format!("{kept}{line_break}{line}{}", &text[kept.len()..])
 }

@@ -145,6 +145,16 @@ impl<'a> Reader<'a> {
             }
             Kind::StepRange if joined.contains("..") => Some(slices.concat()),
             Kind::Seeds if numbers == values.len() => Some(shorten(&format!("[{}]", slices.join(", ")))),
+            Kind::Text => {
+                let texts: Vec<&str> = values
+                    .iter()
+                    .filter_map(|value| match &value.value {
+                        Literal::Text(text) => Some(text.content.trim()),
+                        _ => None,
+                    })
+                    .collect();
+                (texts.len() == values.len()).then(|| shorten(&format!("\"{}\"", texts.join(" "))))
+            }
             Kind::Share(..) | Kind::StepPoint if slices[1..] == ["%"] => Some(slices.concat()),
             _ => None,
         };
@@ -162,7 +172,7 @@ impl<'a> Reader<'a> {
     /// Reports a value of another kind.
     pub(super) fn wrong_kind(&mut self, field: &Field, value: &Value) {
         let key = field.key;
-        let message = format!("`{key}` takes {}, not {}", field.takes(), describe(&value.value));
+        let message = format!("`{key}` takes {}, not {}", field.noun(), describe(&value.value));
         let unquoted = match &value.value {
             Literal::Text(text) if self.reads_as(field, &text.content) => Some(text.content.trim()),
             _ => None,
@@ -170,7 +180,7 @@ impl<'a> Reader<'a> {
         let help = match (&value.value, field.kind, unquoted) {
             (_, _, Some(content)) => format!("leave the quotes out: `{key} {}`", shorten(content)),
             (_, Kind::Text, _) => format!("put quotes around it: `{key} \"{}\"`", self.written(value.span)),
-            _ => format!("write, for example, `{}`", field.example),
+            _ => format!("it takes {}, as in `{}`", field.takes(), field.example),
         };
         self.report(Diagnostic::new(Code::WrongKind, message).at(value.span, "another kind of value").help(help));
     }
@@ -191,9 +201,12 @@ impl<'a> Reader<'a> {
 
     pub(super) fn out_of_range(&mut self, field: &Field, span: Span) {
         let message = format!("`{}` cannot be `{}`", field.key, self.written(span));
-        let help = match field.good {
-            "" => format!("it takes {}", field.takes()),
-            good => format!("it takes {}; good values: {good}", field.takes()),
+        let takes = field.takes();
+        let help = match field.kind {
+            Kind::Real(..) | Kind::Share(..) | Kind::Count(..) => {
+                format!("it takes {takes}; good values: {}", field.good)
+            }
+            _ => format!("it takes {takes}"),
         };
         self.report(Diagnostic::new(Code::OutOfRange, message).at(span, "outside of what is allowed").help(help));
     }
@@ -279,7 +292,12 @@ impl<'a> Reader<'a> {
             Literal::Number(number) if number.value > high && number.value <= 100.0 => {
                 let (key, text) = (field.key, &number.text);
                 let message = format!("`{key} {text}` is neither a share nor a percentage");
-                let help = format!("did you mean `{key} {text}%`? a share goes from {low} to {high}");
+                // From 10 on it is a percentage without its sign; below it may be a slip as well.
+                let help = if number.value < 10.0 {
+                    format!("a share goes from {low} to {high}; for a percentage write `{key} {text}%`")
+                } else {
+                    format!("did you mean `{key} {text}%`? a share goes from {low} to {high}")
+                };
                 let label = "a share above 1";
                 self.report(Diagnostic::new(Code::BareShare, message).at(value.span, label).help(help));
                 return None;
