@@ -192,6 +192,9 @@ fn check(recipe_text: &str) {
     assert!(apart <= 2e-4 * largest, "{apart} of {largest}\n{recipe_text}");
 }
 
+/// Whether to add it, strength, threshold, warm-up, weight and end of a concept.
+type Drawn = (bool, f64, f64, u32, f64, Option<u32>);
+
 fn shares() -> impl Strategy<Value = f64> {
     prop_oneof![Just(0.0), Just(0.5), Just(0.9), Just(0.3), 0.0..0.99]
 }
@@ -204,7 +207,7 @@ prop_compose! {
         warmup in 0u32..9,
         weight in prop_oneof![Just(0.0), Just(1.0), 0.1..2.0f64],
         end in prop_oneof![Just(None), (1u32..9).prop_map(Some)],
-    ) -> (bool, f64, f64, u32, f64, Option<u32>) {
+    ) -> Drawn {
         (plus, strength, threshold, warmup, weight, end)
     }
 }
@@ -213,7 +216,7 @@ fn recipe_text(
     head: &str,
     scheduler: &str,
     steps: usize,
-    concepts: &[(bool, f64, f64, u32, f64, Option<u32>)],
+    concepts: &[Drawn],
     block: impl Fn(usize) -> String,
 ) -> String {
     let mut text = format!(

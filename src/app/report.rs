@@ -1,8 +1,10 @@
 //! What the user sees. The only file that prints.
 
 use std::io::{IsTerminal, Write};
+#[cfg(feature = "engine")]
 use std::time::Duration;
 
+#[cfg(feature = "engine")]
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value, json};
 
@@ -48,6 +50,7 @@ impl Report {
     }
 
     /// Something that the user probably did not mean.
+    #[cfg(feature = "engine")]
     pub(super) fn warning(&mut self, text: &str) {
         self.item("warnings", || json!(text));
         self.remark(&format!("warning: {text}"));
@@ -102,6 +105,7 @@ impl Report {
     }
 
     /// A bar for `steps` evaluations; a line where nobody watches a terminal.
+    #[cfg(feature = "engine")]
     pub(super) fn progress(&mut self, label: &str, steps: usize) -> ProgressBar {
         let bar = ProgressBar::new(steps as u64);
         if self.document.is_some() || !std::io::stderr().is_terminal() {
@@ -134,6 +138,7 @@ impl Report {
 }
 
 /// A rate in words.
+#[cfg(feature = "engine")]
 pub(super) fn steps_per_second(rate: f64) -> String {
     if rate >= 10.0 { format!("{rate:.0} steps/s") } else { format!("{rate:.2} steps/s") }
 }

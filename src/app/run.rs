@@ -1,5 +1,6 @@
 //! `sega run`.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,10 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
 
     let existing = if args.force || recipe.overwrite { Existing::Replace } else { Existing::Keep };
     let drawn = recipe.seeds.is_empty();
-    let seeds = if drawn { vec![random_seed()] } else { recipe.seeds.clone() };
+    let mut seeds = if drawn { vec![random_seed()] } else { recipe.seeds.clone() };
+    // A seed that is named twice paints one picture.
+    let mut painted = HashSet::new();
+    seeds.retain(|seed| painted.insert(*seed));
     let default_output =
         || if is_stdin(&args.recipe) { "picture.png".into() } else { args.recipe.with_extension("png") };
     let output = args.output.clone().unwrap_or_else(default_output);

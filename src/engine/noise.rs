@@ -34,7 +34,7 @@ impl NoiseStream {
         for block in values.chunks_exact_mut(BLOCK) {
             transform(block);
         }
-        if count % BLOCK != 0 {
+        if !count.is_multiple_of(BLOCK) {
             // The last block overlaps its predecessor and is drawn afresh.
             let last = &mut values[count - BLOCK..];
             last.fill_with(|| self.uniform());

@@ -39,7 +39,7 @@ impl Painter {
     /// What the network is to be asked: one row for each text of a plan, given as token ids.
     pub fn condition(&self, tokens: &[Vec<u32>]) -> Result<Condition, EngineError> {
         let embeddings = self.model.text.encode(tokens)?;
-        Ok(self.model.unet.condition(&embeddings)?)
+        self.model.unet.condition(&embeddings)
     }
 
     /// Renders a plan with the noise of a seed.
@@ -54,7 +54,7 @@ impl Painter {
         watch: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Rendered, EngineError> {
         let mut network = |latents: &Tensor, timestep: f64, rows: &[usize]| {
-            Ok(self.model.unet.forward(latents, timestep, condition, rows)?)
+            self.model.unet.forward(latents, timestep, condition, rows)
         };
         let latents = sample(plan, &mut network, &mut NoiseStream::new(seed), &self.device, watch)?;
         let image = self.model.decoder.decode(&latents)?;

@@ -69,7 +69,7 @@ pub(super) struct Setting<'a> {
 pub fn build(recipe: &Recipe, card: &Card) -> Result<Plan, PlanError> {
     let size = recipe.size.unwrap_or(card.default_size);
     let multiple = card.downscale();
-    if size.width() % multiple != 0 || size.height() % multiple != 0 {
+    if !size.width().is_multiple_of(multiple) || !size.height().is_multiple_of(multiple) {
         return Err(PlanError::Size { size, multiple });
     }
     let latents = [card.latent_channels(), size.height() / multiple, size.width() / multiple];

@@ -47,8 +47,7 @@ pub(super) fn edits(setting: &Setting<'_>) -> Vec<Edits> {
         let evaluations = || setting.schedule.evaluations.iter().enumerate();
         // With a decay of 1 the momentum never leaves 0.
         let has_momentum = concept.momentum.get() > 0.0 && concept.beta.get() < 1.0;
-        let Some((last_active, _)) =
-            evaluations().filter(|(_, e)| range.contains(&e.step) && e.step >= active_from).last()
+        let Some((last_active, _)) = evaluations().rfind(|(_, e)| range.contains(&e.step) && e.step >= active_from)
         else {
             continue;
         };

@@ -17,7 +17,7 @@ pub(super) fn ln(x: f32) -> f32 {
         -1.666_805_8e-1,
         2.000_071_4e-1,
         -2.499_999_4e-1,
-        3.333_333_1e-1,
+        3.333_333e-1,
     ];
     // ln 2 in two parts, the greater exact in few bits.
     const LN_2_HIGH: f32 = 0.693_359_4;
