@@ -6,8 +6,9 @@
 pub(crate) mod outline;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use cpu_time::ThreadTime;
 use proptest::prelude::*;
 use sega::source::{Source, Span};
 use sega::syntax::{self, Block, Entry, ListItem, Literal, Value};
@@ -180,7 +181,7 @@ proptest! {
 
 /// How long a text takes to parse and to format.
 fn time(source: &Source) -> Duration {
-    let start = Instant::now();
+    let start = ThreadTime::now();
     let tree = syntax::parse(source);
     let formatted = syntax::format::format(&tree, source);
     drop((tree, formatted));
@@ -257,7 +258,8 @@ fn time_is_linear_for_any_junk() {
             false => Source::new("repeated", unit.repeat(bytes / unit.len())),
         };
         let (small, large) = (prefix(SMALL), prefix(LARGE));
-        // A busy machine only ever makes a run longer, so that the shortest of a few counts.
+        // The thread's own time does not count what else the machine does; its caches are still shared, so that the
+        // shortest of a few runs counts.
         let (mut short, mut long) = (Duration::MAX, Duration::MAX);
         let linear = (0..10).any(|_| {
             short = short.min(time(&small));

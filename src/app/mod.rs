@@ -66,7 +66,7 @@ pub fn main() -> ExitCode {
             match &failure {
                 Failure::Recipe => {}
                 Failure::Run(error) => report.failure(error.as_ref()),
-                Failure::Interrupted => report.remark("interrupted: nothing was written"),
+                Failure::Interrupted => report.remark("interrupted: the picture in the making was not written"),
             }
             failure.exit_code()
         }

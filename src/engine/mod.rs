@@ -95,7 +95,7 @@ pub enum EngineError {
     },
     /// A computation overflowed.
     #[error(
-        "{what} is not finite at step {step}; lower its strength or the guidance scale, or use a wider number type"
+        "{what} is not finite at step {step}: its numbers overflowed, or the weights are damaged; lower the strengths and the guidance scale, or fetch the model again"
     )]
     NonFinite {
         /// Whose numbers.

@@ -44,8 +44,8 @@ impl Painter {
 
     /// Renders a plan with the noise of a seed.
     ///
-    /// `watch` is called before every evaluation of the network with the number of those done; a break ends the render
-    /// with [`EngineError::Interrupted`].
+    /// `watch` is called before every evaluation of the network, before the latents are decoded and when the picture is
+    /// there, with the number of evaluations done; a break ends the render with [`EngineError::Interrupted`].
     pub fn render(
         &self,
         plan: &Plan,
@@ -57,7 +57,13 @@ impl Painter {
             self.model.unet.forward(latents, timestep, condition, rows)
         };
         let latents = sample(plan, &mut network, &mut NoiseStream::new(seed), &self.device, watch)?;
+        let mut go_on = || match watch(plan.steps.len()) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(EngineError::Interrupted),
+        };
+        go_on()?;
         let image = self.model.decoder.decode(&latents)?;
+        go_on()?;
         let (_, _, height, width) = image.dims4()?;
         let planes: Vec<f32> = image.flatten_all()?.to_vec1()?;
         if planes.iter().any(|value| !value.is_finite()) {
