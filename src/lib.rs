@@ -28,7 +28,7 @@
 //!
 //! A module uses only what stands left of it in: source | diagnostic, quantity, model | syntax, artifact | recipe | plan |
 //! engine | app; and the engine never sees source, diagnostic, syntax or recipe. Only `syntax/lower.rs` names the parser
-//! generator; only the engine names candle; only `app/report.rs` prints; only the app reads the clock, the environment
+//! generator; only the engine names candle; only `app/report.rs` prints (and the argument parser its help); only the app reads the clock, the environment
 //! or the command line. A plan holds no span, path or tensor. The engine never asks which model family it runs: it reads
 //! the card. Nothing below the app caches. Guidance functions have no state: momentum goes in and comes out.
 //! `tests/architecture.rs` checks these.

@@ -6,6 +6,8 @@ use std::fmt::Write;
 
 use sega::model::card::{AutoencoderCard, Card, CardError, CardTexts, TextActivation};
 use sega::model::training::{BetaSchedule, Prediction, SchedulerKind, Sigmas, Spacing};
+use sega::plan::scheduler::{Evaluation, Sampling, schedule};
+use sega::quantity::{Eta, Steps};
 use serde_json::{Value, json};
 
 /// The texts of the checkpoint in this folder.
@@ -49,11 +51,11 @@ fn mini_is_read() {
     let card = Card::new(&mini()).unwrap();
     assert_eq!(card.default_size.to_string(), "128x128");
     assert_eq!((card.latent_channels(), card.downscale(), card.max_tokens()), (4, 8, 32));
-    assert_eq!((card.text.bos_token, card.text.eos_token, card.text.activation), (0, 1, TextActivation::QuickGelu));
+    assert_eq!((card.text.layers, card.text.activation), (3, TextActivation::QuickGelu));
     let heads: Vec<usize> = card.unet.transformers().map(|transformer| transformer.heads).collect();
     assert_eq!(heads, [4; 5]);
     assert!(matches!(card.autoencoder, AutoencoderCard::Tiny(_)));
-    assert_eq!(card.scheduler.kind, SchedulerKind::Ddim);
+    assert_eq!(card.scheduler.kind, Ok(SchedulerKind::Ddim));
     assert_eq!(card.scheduler.spacing, Some(Spacing::Leading));
     assert_eq!(card.scheduler.set_alpha_to_one, Some(false));
 }
@@ -108,7 +110,7 @@ fn options_of_schedulers_are_read() {
         "_class_name": "DPMSolverMultistepScheduler", "use_karras_sigmas": true, "timestep_spacing": "trailing",
         "rescale_betas_zero_snr": true, "steps_offset": 0, "solver_type": "bh1",
     }));
-    assert_eq!((karras.kind, karras.sigmas), (SchedulerKind::Dpmpp2m, Sigmas::Karras));
+    assert_eq!((karras.kind, karras.sigmas), (Ok(SchedulerKind::Dpmpp2m), Sigmas::Karras));
     assert_eq!((karras.spacing, karras.rescale_betas_zero_snr), (Some(Spacing::Trailing), true));
     assert_eq!(karras.steps_offset, 1, "whatever the file says");
 
@@ -121,7 +123,41 @@ fn options_of_schedulers_are_read() {
         r#"{"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -Infinity, "x": "-Infinity \" NaN", "solver_order": 2}"#
             .to_owned(),
     );
-    assert_eq!(Card::new(&texts).unwrap().scheduler.kind, SchedulerKind::Dpmpp2m);
+    assert_eq!(Card::new(&texts).unwrap().scheduler.kind, Ok(SchedulerKind::Dpmpp2m));
+}
+
+/// The sampling of a recipe that names this scheduler, or none.
+fn sampling(scheduler: Option<SchedulerKind>, sigmas: Option<Sigmas>) -> Sampling {
+    Sampling { scheduler, steps: Steps::DEFAULT, eta: Eta::DEFAULT, sigmas, spacing: None }
+}
+
+#[test]
+fn a_switch_that_is_null_is_off() {
+    let unet = |changes| with("unet", changes).unwrap().unet;
+    assert!(!unet(json!({"upcast_attention": null, "use_linear_projection": null})).upcast_attention);
+    assert!(!unet(json!({"flip_sin_to_cos": null})).flip_sin_to_cos);
+    let scheduler =
+        with("scheduler", json!({"rescale_betas_zero_snr": null, "set_alpha_to_one": null})).unwrap().scheduler;
+    assert_eq!((scheduler.rescale_betas_zero_snr, scheduler.set_alpha_to_one), (false, Some(false)));
+    // Keys that the text encoder's file may hold in any form, as nothing needs them.
+    with("text_encoder", json!({"bos_token_id": null, "eos_token_id": [1, 2]})).unwrap();
+}
+
+#[test]
+fn a_recipe_s_scheduler_does_without_the_models_own() {
+    let config = with("scheduler", json!({"_class_name": "LCMScheduler"})).unwrap().scheduler;
+    let error = schedule(&config, &sampling(None, None)).unwrap_err();
+    assert!(error.to_string().contains("LCMScheduler") && error.remedy().contains("`scheduler dpmpp-2m`"), "{error}");
+    for &kind in SchedulerKind::ALL {
+        schedule(&config, &sampling(Some(kind), None)).unwrap();
+    }
+}
+
+#[test]
+fn options_that_change_nothing_are_no_obstacle() {
+    let options =
+        json!({"_class_name": "DPMSolverMultistepScheduler", "lower_order_final": false, "euler_at_final": true});
+    assert_eq!(with("scheduler", options).unwrap().scheduler.kind, Ok(SchedulerKind::Dpmpp2m));
 }
 
 #[test]
@@ -152,7 +188,14 @@ fn no_value_of_any_key_makes_reading_panic() {
                     let mut changed = object.clone();
                     changed[key] = value.clone();
                     *text_of(&mut texts, part) = Some(changed.to_string());
-                    read += usize::from(Card::new(&texts).is_ok());
+                    let Ok(card) = Card::new(&texts) else { continue };
+                    read += 1;
+                    let kinds = SchedulerKind::ALL.iter().filter(|_| part == "scheduler");
+                    for (kind, sigmas) in kinds.flat_map(|&kind| [(kind, Sigmas::Plain), (kind, Sigmas::Karras)]) {
+                        if let Ok(schedule) = schedule(&card.scheduler, &sampling(Some(kind), Some(sigmas))) {
+                            assert!(schedule.evaluations.iter().all(Evaluation::is_finite), "{key} {value} {kind}");
+                        }
+                    }
                 }
             }
         }
@@ -184,6 +227,7 @@ fn what_is_not_supported_is_refused() {
         ("unet", json!({"resnet_time_scale_shift": "scale_shift"})),
         ("unet", json!({"time_embedding_type": "fourier"})),
         ("unet", json!({"in_channels": 9})),
+        ("unet", json!({"in_channels": 3, "out_channels": 3})),
         ("unet", json!({"cross_attention_dim": 768})),
         ("unet", json!({"sample_size": null})),
         ("unet", json!({"sample_size": 5000})),
@@ -202,6 +246,8 @@ fn what_is_not_supported_is_refused() {
         ("vae", json!({"shift_factor": 0.1})),
         ("vae", json!({"decoder_block_out_channels": [64, 64, 64, 32]})),
         ("vae", json!({"num_decoder_blocks": [3, 1]})),
+        ("vae", json!({"num_decoder_blocks": [3, 3, 3, u64::MAX]})),
+        ("vae", json!({"latent_channels": 0})),
         ("vae", json!({"num_decoder_blocks": vec![1; 13], "decoder_block_out_channels": vec![8; 13]})),
         ("vae", json!({"_class_name": "AutoencoderKL", "act_fn": "silu", "up_block_types": ["AttnUpDecoderBlock2D"]})),
         ("scheduler", json!({"_class_name": "LCMScheduler"})),
@@ -209,7 +255,8 @@ fn what_is_not_supported_is_refused() {
         ("scheduler", json!({"beta_schedule": "sigmoid"})),
         ("scheduler", json!({"timestep_spacing": "log"})),
         ("scheduler", json!({"thresholding": true})),
-        ("scheduler", json!({"num_train_timesteps": 0})),
+        ("scheduler", json!({"num_train_timesteps": 1})),
+        ("scheduler", json!({"num_train_timesteps": u64::MAX})),
         ("scheduler", json!({"trained_betas": [0.1, 0.2]})),
         ("scheduler", json!({"_class_name": "PNDMScheduler"})),
         ("scheduler", json!({"_class_name": "PNDMScheduler", "skip_prk_steps": false})),
@@ -219,14 +266,16 @@ fn what_is_not_supported_is_refused() {
         ("scheduler", json!({"_class_name": "EulerDiscreteScheduler", "use_beta_sigmas": true})),
         ("scheduler", json!({"_class_name": "DPMSolverMultistepScheduler", "solver_order": 3})),
         ("scheduler", json!({"_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "sde-dpmsolver++"})),
-        ("scheduler", json!({"_class_name": "DPMSolverMultistepScheduler", "euler_at_final": true})),
         ("scheduler", json!({"_class_name": "UniPCMultistepScheduler", "disable_corrector": [0]})),
         ("scheduler", json!({"_class_name": "UniPCMultistepScheduler", "final_sigmas_type": "sigma_min"})),
     ];
     let mut report = String::new();
     for (part, changes) in cases {
         let message = match with(part, changes.clone()) {
-            Ok(_) => panic!("{part} {changes} must be refused"),
+            Ok(card) => match schedule(&card.scheduler, &sampling(None, None)) {
+                Ok(_) => panic!("{part} {changes} must be refused"),
+                Err(error) => error.to_string(),
+            },
             Err(error) => error.to_string(),
         };
         writeln!(report, "{part} {changes}\n    {message}").unwrap();

@@ -152,7 +152,9 @@ fn check(card: &Card, model: &Model, reference: &Path) {
 
     let (height, width) = size("decoded_size");
     let latents = (input("decoded", (1, channels, height, width)) * card.autoencoder.scaling_factor()).unwrap();
-    differences.push(("pixels", difference(&model.decoder.decode(&latents).unwrap(), &expected["pixels"])));
+    // The reference's pixels are clamped, as those of a picture are.
+    let pixels = model.decoder.decode(&latents).unwrap().clamp(0.0, 1.0).unwrap();
+    differences.push(("pixels", difference(&pixels, &expected["pixels"])));
 
     println!("{}: {differences:?}", reference.display());
     for (name, difference) in differences {
@@ -221,7 +223,6 @@ fn rows_do_not_depend_on_each_other() {
         let card = card_in(&folder(case));
         let model = load(&card, &generated(case)).unwrap();
         let condition = model.unet.condition(&model.text.encode(&texts(&card)).unwrap()).unwrap();
-        assert_eq!(condition.rows(), 3);
         let latents = input("latents", (1, 4, 6, 7));
         let all = model.unet.forward(&latents, 500.0, &condition, &[0, 1, 2]).unwrap();
         let row = |index: usize| all.narrow(0, index, 1).unwrap();

@@ -106,6 +106,19 @@ fn existing_files_are_kept_unless_one_says_so() {
 }
 
 #[test]
+fn what_could_not_be_written_is_refused_before_the_render() {
+    let scene = Scene::new(QUICK);
+    fs::create_dir(scene.path("folder")).unwrap();
+    let before = scene.files();
+    check(&scene, &["run", "a.sega", "-o", "folder", "--force"], 2, &["folder", "a folder or a device"]);
+    check(&scene, &["run", "a.sega", "-o", "a.sega", "--force"], 2, &["a.sega", "the recipe itself"]);
+    check(&scene, &["run", "a.sega", "-o", "b", "--latents", "./b", "--force"], 2, &["`./b`", "different names"]);
+    check(&scene, &["run", "a.sega", "-o", "nowhere/b.png"], 2, &["no folder `nowhere`"]);
+    assert_eq!(scene.files(), before);
+    assert_eq!(fs::read_to_string(scene.path("a.sega")).unwrap(), QUICK);
+}
+
+#[test]
 fn each_seed_has_its_picture() {
     let scene = Scene::new(&QUICK.replace("42", "[1, 2]"));
     check(&scene, &["run", "a.sega"], 0, &["a-1.png", "a-2.png"]);
@@ -254,6 +267,19 @@ fn an_interrupted_render_leaves_nothing() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(lines.any(|line| line.unwrap().contains("interrupted")));
     assert_eq!(scene.files(), ["a.sega"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupted_series_keeps_what_was_finished() {
+    let scene = Scene::new(&QUICK.replace("42", "[1, 2]").replace("steps   3", "steps   100"));
+    let mut child = scene.command(&["run", "a.sega"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("rendering a-2.png")));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(lines.any(|line| line.contains("interrupted: the picture in the making was not written")));
+    assert_eq!(scene.files(), ["a-1.png", "a.sega"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::Failure;
 use super::cli::FmtArgs;
-use super::input::{is_stdin, read};
+use super::input::{for_each, is_stdin};
 use super::report::Report;
 use crate::artifact::{Existing, write_atomically};
 use crate::recipe;
@@ -14,17 +14,16 @@ use crate::syntax::{self, format::format};
 pub(super) fn fmt(args: &FmtArgs, report: &mut Report) -> Result<(), Failure> {
     let mut refused = false;
     let mut differ = false;
-    for path in &args.files.recipes {
-        let source = read(path)?;
-        let file = syntax::parse(&source);
-        let Ok(formatted) = format(&file, &source) else {
-            if let Some(diagnostics) = &recipe::parse(&source).diagnostics {
-                report.diagnostics(&source, diagnostics);
+    for_each(&args.files, report, |path, source, report| {
+        let file = syntax::parse(source);
+        let Ok(formatted) = format(&file, source) else {
+            if let Some(diagnostics) = &recipe::parse(source).diagnostics {
+                report.diagnostics(source, diagnostics);
             }
             report.remark(&format!("{}: left as it is: it cannot be formatted before it can be read", source.name));
             report.item("files", || json!({ "name": source.name, "refused": true }));
             refused = true;
-            continue;
+            return Ok(());
         };
         let changed = formatted != source.text;
         differ |= changed;
@@ -44,6 +43,7 @@ pub(super) fn fmt(args: &FmtArgs, report: &mut Report) -> Result<(), Failure> {
             write_atomically(path, Existing::Replace, |file| file.write_all(formatted.as_bytes()))?;
             report.remark(&format!("{}: formatted", source.name));
         }
-    }
+        Ok(())
+    })?;
     if refused || (args.check && differ) { Err(Failure::Recipe) } else { Ok(()) }
 }

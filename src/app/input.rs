@@ -59,22 +59,42 @@ pub(super) fn load(path: &Path, report: &mut Report) -> Result<(Source, Recipe, 
     Ok((source, recipe, checked))
 }
 
+/// Does something with each recipe. One that cannot be read keeps nobody from hearing about the others.
+pub(super) fn for_each(
+    recipes: &Recipes,
+    report: &mut Report,
+    mut deed: impl FnMut(&Path, &Source, &mut Report) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut unreadable: Option<InputError> = None;
+    for path in &recipes.recipes {
+        match read(path) {
+            Ok(source) => deed(path, &source, report)?,
+            Err(error) => {
+                if let Some(earlier) = unreadable.replace(error) {
+                    report.failure(&earlier);
+                }
+            }
+        }
+    }
+    unreadable.map_or(Ok(()), |error| Err(error.into()))
+}
+
 /// `sega check`.
 pub(super) fn check(args: &Recipes, report: &mut Report) -> Result<(), Failure> {
     let mut broken = false;
-    for path in &args.recipes {
-        let source = read(path)?;
-        let checked = recipe::parse(&source);
+    for_each(args, report, |_, source, report| {
+        let checked = recipe::parse(source);
         let (mut errors, mut warnings) = (0, 0);
         let mut verdict = "no mistakes".to_owned();
         if let Some(diagnostics) = &checked.diagnostics {
-            report.diagnostics(&source, diagnostics);
+            report.diagnostics(source, diagnostics);
             (errors, warnings) = (diagnostics.errors(), diagnostics.warnings());
             verdict = diagnostics.to_string();
         }
         report.item("files", || json!({ "name": source.name, "errors": errors, "warnings": warnings }));
         report.remark(&format!("{}: {verdict}", source.name));
         broken |= errors > 0;
-    }
+        Ok(())
+    })?;
     if broken { Err(Failure::Recipe) } else { Ok(()) }
 }

@@ -14,14 +14,14 @@ pub(super) fn plan(args: &PlanArgs, report: &mut Report) -> Result<(), Failure> 
     let (source, recipe, checked) = load(&args.recipe, report)?;
     let known = KnownModel::read(&recipe.model.value, folder_of(&args.recipe))?;
     let plan = plan_for(&recipe, &known, &checked.file, &source, report)?;
-    let scheduler = recipe.scheduler.unwrap_or(known.card.scheduler.kind);
     report.field("plan", || table::json(&plan));
-    report.field("scheduler", || json!(scheduler.name()));
+    report.field("scheduler", || json!(plan.scheduler.name()));
     report.text(&format!(
-        "{}: model `{}`, {}, {scheduler}, {} steps, guidance {}\n\n{}",
+        "{}: model `{}`, {}, {}, {} steps, guidance {}\n\n{}",
         source.name,
         recipe.model.value,
         plan.size,
+        plan.scheduler,
         recipe.steps.get(),
         recipe.guidance,
         table::table(&plan)

@@ -104,13 +104,13 @@ impl Report {
         self.remark(&format!("error: {message}"));
     }
 
-    /// A bar for `steps` evaluations; a line where nobody watches a terminal.
+    /// A bar for so many steps; a line where nobody watches a terminal.
     #[cfg(feature = "engine")]
     pub(super) fn progress(&mut self, label: &str, steps: usize) -> ProgressBar {
         let bar = ProgressBar::new(steps as u64);
         if self.document.is_some() || !std::io::stderr().is_terminal() {
             bar.set_draw_target(ProgressDrawTarget::hidden());
-            self.remark(&format!("rendering {label}: {steps} evaluations"));
+            self.remark(&format!("rendering {label}: {steps} steps"));
             return bar;
         }
         let template = "{prefix} {bar:30} step {pos}/{len}, {steps_per_second}, {eta} left";

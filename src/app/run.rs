@@ -20,8 +20,20 @@ use crate::engine::EngineError;
 use crate::quantity::Seed;
 use crate::recipe;
 
+/// Outputs that would destroy something.
+#[derive(Debug, thiserror::Error)]
+enum OutputError {
+    /// Two outputs have one name.
+    #[error("the picture and its latents cannot both be `{}`; give them different names", path.display())]
+    Same { path: PathBuf },
+    /// An output has the recipe's name.
+    #[error("`{}` is the recipe itself; give the output another name", path.display())]
+    Recipe { path: PathBuf },
+}
+
 /// Renders a recipe: one picture for each seed.
 pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
+    let interruption = Interruption::watch();
     let (source, recipe, checked) = load(&args.recipe, report)?;
     let folder = folder_of(&args.recipe);
     let known = KnownModel::read(&recipe.model.value, folder)?;
@@ -45,19 +57,30 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
         })
         .collect();
     // Minutes of rendering must not end in a refusal that could have come first.
+    let mut taken = HashSet::new();
     for path in outputs.iter().flat_map(Outputs::paths) {
+        if !is_stdin(&args.recipe) && same_place(path) == same_place(&args.recipe) {
+            return Err(OutputError::Recipe { path: path.to_owned() }.into());
+        }
+        if !taken.insert(same_place(path)) {
+            return Err(OutputError::Same { path: path.to_owned() }.into());
+        }
         artifact::may_write(path, existing)?;
     }
 
-    let interrupted = watch_for_interrupts();
     let model = LoadedModel::load(&known)?;
     let condition = model.condition(&plan, report)?;
     for (seed, outputs) in seeds.iter().zip(&outputs) {
-        let bar = report.progress(&outputs.picture.display().to_string(), plan.steps.len());
+        let bar = report.progress(&outputs.picture.display().to_string(), recipe.steps.get());
         let began = Instant::now();
+        let mut sampling_seconds = None;
         let rendered = model.painter.render(&plan, &condition, seed.0, &mut |done| {
-            bar.set_position(done as u64);
-            if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            let step = plan.steps.get(done).map(|step| step.step);
+            bar.set_position(step.unwrap_or(recipe.steps.get()) as u64);
+            if step.is_none() {
+                sampling_seconds.get_or_insert_with(|| began.elapsed().as_secs_f64());
+            }
+            if interruption.raised() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         bar.finish_and_clear();
         let rendered = rendered.map_err(|error| match error {
@@ -66,25 +89,27 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
         })?;
         let seconds = began.elapsed().as_secs_f64();
 
-        if let Some(path) = &outputs.latents {
-            let bytes = artifact::latents(rendered.latents_shape, &rendered.latents)?;
-            write_atomically(path, existing, |file| file.write_all(&bytes))?;
-        }
-        let text = recipe::with_seed(&source, *seed);
-        let bytes = artifact::png::encode(&rendered.picture, &text)?;
-        write_atomically(&outputs.picture, existing, |file| file.write_all(&bytes))?;
+        interruption.hold_off(|| {
+            if let Some(path) = &outputs.latents {
+                let bytes = artifact::latents(rendered.latents_shape, &rendered.latents)?;
+                write_atomically(path, existing, |file| file.write_all(&bytes))?;
+            }
+            let text = recipe::with_seed(&source, *seed);
+            let bytes = artifact::png::encode(&rendered.picture, &text)?;
+            write_atomically(&outputs.picture, existing, |file| file.write_all(&bytes))
+        })?;
         let seed_note = if drawn { format!(", seed {} (drawn: the recipe has none)", seed.0) } else { String::new() };
         report.remark(&format!(
             "wrote {}{seed_note}: {}, {} steps in {seconds:.1} s, {}",
             outputs.paths().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and "),
             plan.size,
             recipe.steps.get(),
-            steps_per_second(plan.steps.len() as f64 / seconds),
+            steps_per_second(recipe.steps.get() as f64 / sampling_seconds.unwrap_or(seconds)),
         ));
         report.item("pictures", || {
             json!({
-                "file": outputs.picture,
-                "latents": outputs.latents,
+                "file": outputs.picture.display().to_string(),
+                "latents": outputs.latents.as_ref().map(|path| path.display().to_string()),
                 "seed": seed.0,
                 "width": plan.size.width(),
                 "height": plan.size.height(),
@@ -126,17 +151,46 @@ fn random_seed() -> Seed {
     Seed(RandomState::new().build_hasher().finish() & u64::from(u32::MAX))
 }
 
-/// A flag that rises with the first Ctrl-C (or polite termination): the render ends before its next evaluation. A
-/// second one ends the program at once.
-fn watch_for_interrupts() -> Arc<AtomicBool> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let raised = Arc::clone(&flag);
-    let handler = move || {
-        if raised.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    };
-    // Without a handler the system's own stands: the program ends at once, and nothing half-written is left either.
-    let _ = ctrlc::set_handler(handler);
-    flag
+/// What two names of one file have in common.
+fn same_place(path: &Path) -> PathBuf {
+    let in_folder = || Some(std::path::absolute(path).ok()?.parent()?.canonicalize().ok()?.join(path.file_name()?));
+    path.canonicalize().ok().or_else(in_folder).unwrap_or_else(|| path.to_owned())
+}
+
+/// Ctrl-C, or a polite termination: the first ends the render before its next evaluation, a second one the program at
+/// once, unless a file is being written just then.
+#[derive(Clone, Default)]
+struct Interruption(Arc<Flags>);
+
+#[derive(Default)]
+struct Flags {
+    raised: AtomicBool,
+    writing: AtomicBool,
+}
+
+impl Interruption {
+    fn watch() -> Self {
+        let interruption = Self::default();
+        let Self(flags) = interruption.clone();
+        let handler = move || {
+            if flags.raised.swap(true, Ordering::SeqCst) && !flags.writing.load(Ordering::SeqCst) {
+                std::process::exit(130);
+            }
+        };
+        // Without a handler the system's own stands: the program ends at once.
+        let _ = ctrlc::set_handler(handler);
+        interruption
+    }
+
+    fn raised(&self) -> bool {
+        self.0.raised.load(Ordering::SeqCst)
+    }
+
+    /// Does what must not be cut short.
+    fn hold_off<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.0.writing.store(true, Ordering::SeqCst);
+        let result = write();
+        self.0.writing.store(false, Ordering::SeqCst);
+        result
+    }
 }

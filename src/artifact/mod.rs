@@ -14,7 +14,7 @@ use safetensors::tensor::{Dtype, TensorView};
 pub enum ArtifactError {
     /// The file is there already.
     #[error(
-        "`{}` exists and is kept: give another name with `-o`, replace it with `--force`, or say `overwrite yes` in the recipe",
+        "`{}` exists and is kept: give another name, replace it with `--force`, or say `overwrite yes` in the recipe",
         path.display()
     )]
     Exists {
@@ -22,15 +22,21 @@ pub enum ArtifactError {
         path: PathBuf,
     },
     /// The folder is not there.
-    #[error("cannot write `{}`: there is no folder `{}`; make it or give another name with `-o`", path.display(), folder.display())]
+    #[error("cannot write `{}`: there is no folder `{}`; make it or give another name", path.display(), folder.display())]
     NoFolder {
         /// The file.
         path: PathBuf,
         /// Its folder.
         folder: PathBuf,
     },
+    /// The name is that of a folder or a device.
+    #[error("cannot write `{}`: it is a folder or a device; give the name of a file", path.display())]
+    NotAFile {
+        /// The name.
+        path: PathBuf,
+    },
     /// The disk is full.
-    #[error("cannot write `{}`: the disk is full; nothing was left behind: free some space or give another place with `-o`", path.display())]
+    #[error("cannot write `{}`: the disk is full; nothing was left behind: free some space or give another place", path.display())]
     Full {
         /// The file.
         path: PathBuf,

@@ -1,7 +1,7 @@
 //! Writing files whole or not at all.
 
 use std::io::{ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
@@ -16,38 +16,28 @@ pub enum Existing {
     Replace,
 }
 
-/// Whether a file could be written now: tells before a long render what would fail after it.
+/// Whether a file could be written now: tells before a long render what would fail after it. A temporary file is made
+/// in the folder and removed, as nothing else tells for certain.
 pub fn may_write(path: &Path, existing: Existing) -> Result<(), ArtifactError> {
-    let folder = folder_of(path);
-    if !folder.is_dir() {
-        return Err(ArtifactError::NoFolder { path: path.to_owned(), folder: folder.to_owned() });
-    }
-    if existing == Existing::Keep && path.symlink_metadata().is_ok() {
-        return Err(ArtifactError::Exists { path: path.to_owned() });
-    }
-    Ok(())
+    create_for(path, existing).map(drop)
 }
 
 /// Writes a file under a temporary name in its own folder, and gives it its name when it is complete and on disk.
 ///
-/// Where anything fails, the temporary file is removed and what stood under the name before still does.
+/// Where anything fails, the temporary file is removed and what stood under the name before still does. A link is
+/// followed: what it leads to is replaced, not the link.
 pub fn write_atomically(
     path: &Path,
     existing: Existing,
     write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
 ) -> Result<(), ArtifactError> {
-    may_write(path, existing)?;
-    let failed = |cause: std::io::Error| match cause.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ArtifactError::Full { path: path.to_owned() },
-        ErrorKind::AlreadyExists => ArtifactError::Exists { path: path.to_owned() },
-        _ => ArtifactError::Refused { path: path.to_owned(), cause },
-    };
-    let mut temporary = create_beside(path).map_err(failed)?;
+    let failed = |cause| failed(path, cause);
+    let (mut temporary, target) = create_for(path, existing)?;
     write(&mut temporary).map_err(failed)?;
     temporary.as_file().sync_all().map_err(failed)?;
     match existing {
-        Existing::Keep => temporary.persist_noclobber(path),
-        Existing::Replace => temporary.persist(path),
+        Existing::Keep => temporary.persist_noclobber(&target),
+        Existing::Replace => temporary.persist(&target),
     }
     .map(drop)
     .map_err(|error| failed(error.error))
@@ -57,6 +47,34 @@ fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
+    }
+}
+
+/// A temporary file for `path`, and the name that it is to get.
+fn create_for(path: &Path, existing: Existing) -> Result<(NamedTempFile, PathBuf), ArtifactError> {
+    let target = match existing {
+        Existing::Keep if path.symlink_metadata().is_ok() => {
+            return Err(ArtifactError::Exists { path: path.to_owned() });
+        }
+        Existing::Keep => path.to_owned(),
+        Existing::Replace => path.canonicalize().unwrap_or_else(|_| path.to_owned()),
+    };
+    if target.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(ArtifactError::NotAFile { path: path.to_owned() });
+    }
+    let folder = folder_of(&target);
+    if !folder.is_dir() {
+        return Err(ArtifactError::NoFolder { path: path.to_owned(), folder: folder.to_owned() });
+    }
+    let temporary = create_beside(&target).map_err(|cause| failed(path, cause))?;
+    Ok((temporary, target))
+}
+
+fn failed(path: &Path, cause: std::io::Error) -> ArtifactError {
+    match cause.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ArtifactError::Full { path: path.to_owned() },
+        ErrorKind::AlreadyExists => ArtifactError::Exists { path: path.to_owned() },
+        _ => ArtifactError::Refused { path: path.to_owned(), cause },
     }
 }
 

@@ -11,15 +11,19 @@ pub type Momenta = Vec<Option<Tensor>>;
 
 /// Combines the rows of one evaluation into the guided estimate.
 ///
-/// `estimates` has the shape `[rows, channels, height, width]`; `row_of(r)` is the place in it of the plan's row `r`.
+/// `estimates` has the shape `[rows, channels, height, width]`; `row_of(r)` is the place in it of the plan's row `r`; that a
+/// row is not there is an error.
 /// Returns the estimate, shape `[1, channels, height, width]`, and the momenta for the next evaluation.
 pub fn guide(
     guidance: &Guidance,
     estimates: &Tensor,
-    row_of: impl Fn(usize) -> usize,
+    row_of: impl Fn(usize) -> Option<usize>,
     mut momenta: Momenta,
 ) -> Result<(Tensor, Momenta)> {
-    let estimate = |row: usize| estimates.narrow(0, row_of(row), 1);
+    let estimate = |row: usize| match row_of(row) {
+        Some(place) => estimates.narrow(0, place, 1),
+        None => candle_core::bail!("row {row} takes part in the guidance but was not evaluated"),
+    };
     let base = estimate(guidance.base)?;
     let mut offset = match guidance.prompt {
         Some((row, scale)) => Some(((estimate(row)? - &base)? * scale)?),

@@ -130,7 +130,6 @@ pub struct Model {
     pub unet: UNet,
     /// From latents to pixels.
     pub decoder: Decoder,
-    device: Device,
 }
 
 impl Model {
@@ -145,12 +144,6 @@ impl Model {
             text: TextEncoder::new(&card.text, &text.tensors()?.parameters(device, dtype))?,
             unet: UNet::new(&card.unet, &unet.tensors()?.parameters(device, dtype))?,
             decoder: Decoder::new(&card.autoencoder, &vae.tensors()?.parameters(device, decoder_type))?,
-            device: device.clone(),
         })
-    }
-
-    /// Where the weights are.
-    pub fn device(&self) -> &Device {
-        &self.device
     }
 }

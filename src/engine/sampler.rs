@@ -38,7 +38,7 @@ pub fn sample(
         let outputs = network(&scaled(latents, step.input_scale)?, step.timestep, &step.rows)?;
         check_finite(plan, step, &outputs)?;
         let estimates = combine_estimate(&outputs, latents, step.row_estimate)?;
-        let row_of = |row: usize| step.rows.iter().position(|&known| known == row).unwrap_or(0);
+        let row_of = |row: usize| step.rows.iter().position(|&known| known == row);
         let (guided, next_momenta) = guide(&step.guidance, &estimates, row_of, momenta)?;
         momenta = next_momenta;
         let estimate = combine_estimate(&guided, latents, step.guided_estimate)?;

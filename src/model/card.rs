@@ -11,8 +11,8 @@ mod scheduler;
 mod text;
 mod unet;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::training::SchedulerConfig;
@@ -83,6 +83,9 @@ impl Card {
         let scheduler = scheduler::read(required(&texts.scheduler, SCHEDULER)?)?;
 
         let latent = autoencoder.latent_channels();
+        if unet.in_channels > latent && unet.out_channels == latent {
+            return Err(CardError::OtherTask { channels: unet.in_channels, latent });
+        }
         for (key, found) in [("in_channels", unet.in_channels), ("out_channels", unet.out_channels)] {
             agree(UNET, key, found, VAE, "latent_channels", latent)?;
         }
@@ -166,6 +169,16 @@ pub enum CardError {
         file: &'static str,
         /// The key that shows it.
         key: &'static str,
+    },
+    /// The network takes more than latents.
+    #[error(
+        "the network takes {channels} channels (`{UNET}`: `in_channels`), {latent} of latents and others besides: this is a checkpoint for inpainting, depth or editing pictures; use one that makes pictures from text alone"
+    )]
+    OtherTask {
+        /// The channels that the network takes.
+        channels: usize,
+        /// The channels of the latents.
+        latent: usize,
     },
     /// A list has not one entry for each block.
     #[error("`{file}`: `{key}` has {found} entries, but there are {expected} blocks")]
@@ -272,7 +285,7 @@ fn parse<T: DeserializeOwned>(text: &str, file: &'static str) -> Result<T, CardE
 }
 
 /// Python writes infinities and NaN as bare words, which JSON does not know; diffusers' own files have them
-/// (`"lambda_min_clipped": -Infinity`). They become `null`, hence the key's default.
+/// (`"lambda_min_clipped": -Infinity`). They become `null`, which for that key means the same.
 fn without_python_numbers(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -293,6 +306,11 @@ fn without_python_numbers(text: &str) -> String {
         rest = &rest[first.len_utf8()..];
     }
     out
+}
+
+/// A switch in Python's sense, where `null` is off: older converters wrote it for switches that nobody had set.
+fn switch<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or(false))
 }
 
 /// A setting that is one value for all blocks or a list with a value for each.
@@ -324,6 +342,16 @@ fn divides(file: &'static str, key: &'static str, channels: usize, divisor: usiz
 /// Refuses numbers that no model has, before anything is reserved or multiplied by them.
 fn at_most(file: &'static str, key: &'static str, value: usize, limit: usize) -> Result<(), CardError> {
     if value <= limit { Ok(()) } else { Err(unsupported(file, key, value, format!("numbers up to {limit}"))) }
+}
+
+/// Refuses latents that no autoencoder has.
+fn check_latent_channels(channels: usize) -> Result<(), CardError> {
+    const MOST: usize = 64;
+    if (1..=MOST).contains(&channels) {
+        Ok(())
+    } else {
+        Err(unsupported(VAE, "latent_channels", channels, format!("numbers from 1 to {MOST}")))
+    }
 }
 
 /// The most channels of a level.

@@ -66,10 +66,27 @@ impl SchedulerKind {
         self == Self::Ddim
     }
 
+    /// Whether it can be told that the training ends in pure noise (`rescale_betas_zero_snr`).
+    pub fn has_zero_snr(self) -> bool {
+        !matches!(self, Self::Pndm | Self::Lms | Self::Heun)
+    }
+
     /// Whether it steps in sigma and so can follow the schedule of Karras et al.
     pub fn has_karras(self) -> bool {
         matches!(self, Self::Euler | Self::Dpmpp2m | Self::Lms | Self::Heun | Self::UniPc)
     }
+}
+
+/// What a checkpoint asks for where it names a scheduler that is none of [`SchedulerKind`], or one of them with an option
+/// that is not followed here. A recipe that names a scheduler does without it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnsupportedScheduler {
+    /// The key of `scheduler_config.json`.
+    pub key: &'static str,
+    /// Its value.
+    pub value: String,
+    /// The values that are supported, in words.
+    pub supported: String,
 }
 
 words! {
@@ -120,8 +137,8 @@ words! {
 /// holds, which differs between schedulers and is therefore theirs to know.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SchedulerConfig {
-    /// The scheduler that the checkpoint names.
-    pub kind: SchedulerKind,
+    /// The scheduler that the checkpoint names, if it is known here.
+    pub kind: Result<SchedulerKind, UnsupportedScheduler>,
     /// How many timesteps the model was trained on.
     pub train_timesteps: usize,
     /// The first beta.
@@ -134,7 +151,7 @@ pub struct SchedulerConfig {
     pub trained_betas: Option<Vec<f64>>,
     /// What the network's output estimates.
     pub prediction: Prediction,
-    /// Whether betas are rescaled so that the last timestep is pure noise.
+    /// Whether betas are rescaled so that the last timestep is pure noise; see [`SchedulerKind::has_zero_snr`].
     pub rescale_betas_zero_snr: bool,
     /// The spread of the timesteps.
     pub spacing: Option<Spacing>,

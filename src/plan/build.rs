@@ -1,6 +1,6 @@
 //! Lowers a recipe to a plan for a model.
 
-use super::scheduler::{Estimate, Sampling, Schedule, ScheduleError, schedule};
+use super::scheduler::{self, Estimate, Sampling, Schedule, ScheduleError, schedule};
 use super::{Guidance, MomentumStep, Plan, PlannedConcept, Step, Term, compat, edition1};
 use crate::model::card::Card;
 use crate::quantity::Size;
@@ -142,6 +142,7 @@ pub fn build(recipe: &Recipe, card: &Card) -> Result<Plan, PlanError> {
             .collect(),
         size,
         latents,
+        scheduler: scheduler::kind(&card.scheduler, &sampling)?,
         initial_scale: schedule.initial_scale,
         steps,
         reference_rows,

@@ -1,7 +1,9 @@
 //! The rule of the reference implementation, `compat diffusers`, quirks included: one momentum for all concepts, which
 //! outlives them, and weights that are shared out while only some have finished their warm-up.
 //!
-//! Source: `SemanticStableDiffusionPipeline.__call__` in diffusers 0.42.1. It counts the scheduler's iterations, not steps.
+//! Source: `SemanticStableDiffusionPipeline.__call__` in diffusers 0.42.1. It counts the scheduler's iterations, not
+//! steps: with pndm (one more than steps) and heun (about twice as many) a warm-up or cooldown of so many steps is over
+//! earlier than under the rule of edition 1.
 
 use super::build::{Edits, Setting};
 use super::{MomentumStep, Role, Term};

@@ -13,6 +13,7 @@ pub mod table;
 pub use build::{PlanError, build};
 use scheduler::{Estimate, Update};
 
+use crate::model::training::SchedulerKind;
 use crate::quantity::Size;
 use crate::recipe::Direction;
 
@@ -27,6 +28,8 @@ pub struct Plan {
     pub size: Size,
     /// Channels, height and width of the latents.
     pub latents: [usize; 3],
+    /// The scheduler that the steps are of.
+    pub scheduler: SchedulerKind,
     /// The standard deviation of the initial latents: unit noise is multiplied by it.
     pub initial_scale: f64,
     /// One entry for each time that the network is asked.
@@ -99,6 +102,8 @@ pub struct Step {
 /// - the direct part is the sum of `direct * T` over the terms;
 /// - a momentum `nu` takes part with `added * F`, where `F = sum of share * T over its terms + scale * nu`, and goes on
 ///   as `nu' = decay * nu + (1 - decay) * F`.
+///
+/// A momentum goes on at every evaluation of the network: for solvers that ask it twice for a step, twice.
 ///
 /// Both rules of guidance are of this form (arXiv 2301.12247, section 3, with the momentum per concept or joint).
 #[derive(Debug, Clone, PartialEq)]

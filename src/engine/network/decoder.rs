@@ -30,8 +30,8 @@ impl Decoder {
         Ok(Self { decoder, scaling_factor: card.scaling_factor(), dtype: at.dtype() })
     }
 
-    /// Latents as the U-Net sees them, `[rows, channels, height, width]`, as pixels from 0 to 1 in f32:
-    /// `[rows, 3, 8 height, 8 width]`.
+    /// Latents as the U-Net sees them, `[rows, channels, height, width]`, as pixels in f32, nominally from 0 to 1:
+    /// `[rows, 3, 8 height, 8 width]`. What lies outside is left, so that an overflow can be told from white.
     pub fn decode(&self, latents: &Tensor) -> Result<Tensor, EngineError> {
         let latents = (latents.to_dtype(self.dtype)? / self.scaling_factor)?;
         let pixels = match &self.decoder {
@@ -39,6 +39,6 @@ impl Decoder {
             Kind::Tiny(decoder) => decoder.forward(&latents)?,
         };
         // Both give -1 to 1.
-        Ok(pixels.to_dtype(DType::F32)?.affine(0.5, 0.5)?.clamp(0.0, 1.0)?)
+        Ok(pixels.to_dtype(DType::F32)?.affine(0.5, 0.5)?)
     }
 }

@@ -67,7 +67,7 @@ impl Resnet {
     }
 }
 
-/// A convolution that halves the size, rounding up.
+/// A convolution that halves the size: rounding up, or down where the padding is 0.
 pub(super) struct Downsample {
     conv: Conv2d,
     padding: usize,
@@ -81,6 +81,12 @@ impl Downsample {
 
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         if self.padding == 0 {
+            let (_, _, height, width) = x.dims4()?;
+            if height < 2 || width < 2 {
+                candle_core::bail!(
+                    "a side of 1 cannot be halved without padding: the picture is too small for this model"
+                )
+            }
             // A row below and a column to the right only.
             self.conv.forward(&x.pad_with_zeros(2, 0, 1)?.pad_with_zeros(3, 0, 1)?)
         } else {

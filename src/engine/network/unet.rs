@@ -17,11 +17,6 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// The number of texts.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
     /// The texts in `rows` alone, in that order.
     fn select(&self, rows: &[usize], device: &Device) -> Result<Vec<KeyValue>> {
         if rows.iter().copied().eq(0..self.rows) {

@@ -3,7 +3,10 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{CardError, MOST_LAYERS, VAE, at_most, check_channels, divides, one_of, parse, unsupported};
+use super::{
+    CardError, MOST_LAYERS, VAE, at_most, check_channels, check_latent_channels, divides, one_of, parse, switch,
+    unsupported,
+};
 
 /// An autoencoder's decoder.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,8 +112,11 @@ struct RawKl {
     shift_factor: Option<f64>,
     latents_mean: Option<Value>,
     latents_std: Option<Value>,
+    #[serde(deserialize_with = "switch")]
     force_upcast: bool,
+    #[serde(deserialize_with = "switch")]
     use_post_quant_conv: bool,
+    #[serde(deserialize_with = "switch")]
     mid_block_add_attention: bool,
 }
 
@@ -193,6 +199,7 @@ fn read_kl(raw: RawKl) -> Result<KlCard, CardError> {
             return Err(unsupported(VAE, key, value, "`null`"));
         }
     }
+    check_latent_channels(raw.latent_channels)?;
     check_channels(VAE, "block_out_channels", &raw.block_out_channels)?;
     at_most(VAE, "layers_per_block", raw.layers_per_block, MOST_LAYERS)?;
     for &channels in &raw.block_out_channels {
@@ -226,7 +233,9 @@ fn read_tiny(raw: RawTiny) -> Result<TinyCard, CardError> {
     if found != expected || expected == 0 {
         return Err(CardError::Length { file: VAE, key: "num_decoder_blocks", found, expected });
     }
+    check_latent_channels(raw.latent_channels)?;
     check_channels(VAE, "decoder_block_out_channels", &raw.decoder_block_out_channels)?;
+    raw.num_decoder_blocks.iter().try_for_each(|&blocks| at_most(VAE, "num_decoder_blocks", blocks, MOST_LAYERS))?;
     let channels = raw.decoder_block_out_channels[0];
     if let Some(other) = raw.decoder_block_out_channels.iter().find(|other| **other != channels) {
         let supported = format!("the same channels in every stage (the first has {channels})");

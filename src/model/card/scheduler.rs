@@ -2,13 +2,19 @@
 //!
 //! Loading a checkpoint, diffusers' `StableDiffusionPipeline.__init__` sets two keys to what it takes for their only
 //! sound value, whatever the file says ("the configuration file of this scheduler is outdated"): `steps_offset` to 1
-//! and `clip_sample` to false. So neither is read here.
+//! and `clip_sample` to false. So neither is read here. (The reference's own pipeline does not do so; it is made from the
+//! parts of a loaded `StableDiffusionPipeline`.)
+//!
+//! What cannot be followed of the noise that the model was trained with is an error. A scheduler that is not known, or
+//! has an option that is not, is an error only for recipes that name no scheduler.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::{CardError, SCHEDULER, one_of, parse, unsupported};
-use crate::model::training::{BetaSchedule, Prediction, SchedulerConfig, SchedulerKind, Sigmas, Spacing};
+use super::{CardError, SCHEDULER, one_of, parse, switch, unsupported};
+use crate::model::training::{
+    BetaSchedule, Prediction, SchedulerConfig, SchedulerKind, Sigmas, Spacing, UnsupportedScheduler,
+};
 
 /// diffusers' class of each scheduler.
 const CLASSES: [(&str, SchedulerKind); 9] = [
@@ -23,6 +29,9 @@ const CLASSES: [(&str, SchedulerKind); 9] = [
     ("UniPCMultistepScheduler", SchedulerKind::UniPc),
 ];
 
+/// More training timesteps than any model has.
+const MOST_TIMESTEPS: usize = 1 << 16;
+
 #[derive(Deserialize)]
 struct Raw {
     #[serde(rename = "_class_name")]
@@ -33,35 +42,32 @@ struct Raw {
     beta_schedule: Option<String>,
     trained_betas: Option<Vec<f64>>,
     prediction_type: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "switch")]
     rescale_betas_zero_snr: bool,
     timestep_spacing: Option<String>,
+    #[serde(default, deserialize_with = "given_switch")]
     set_alpha_to_one: Option<bool>,
     use_karras_sigmas: Option<bool>,
     #[serde(flatten)]
     options: Map<String, Value>,
 }
 
+/// A switch whose absence is not the same as `null`.
+fn given_switch<'de, D: Deserializer<'de>>(value: D) -> Result<Option<bool>, D::Error> {
+    switch(value).map(Some)
+}
+
 pub(super) fn read(text: &str) -> Result<SchedulerConfig, CardError> {
     let raw: Raw = parse(text, SCHEDULER)?;
-    let classes = CLASSES.map(|(class, _)| class);
-    let kind = CLASSES
-        .into_iter()
-        .find_map(|(class, kind)| (Some(class) == raw.class.as_deref()).then_some(kind))
-        .ok_or_else(|| {
-            unsupported(SCHEDULER, "_class_name", raw.class.as_deref().unwrap_or("absent"), one_of(&classes))
-        })?;
-    check_options(kind, &raw.options)?;
+    let kind = kind(raw.class.as_deref()).and_then(|kind| check_options(kind, &raw.options).map(|()| kind));
 
     // Heun's defaults differ from those of all others.
-    let (beta_start, beta_end) = if kind == SchedulerKind::Heun { (0.00085, 0.012) } else { (0.0001, 0.02) };
+    let is_heun = raw.class.as_deref() == Some("HeunDiscreteScheduler");
+    let (beta_start, beta_end) = if is_heun { (0.00085, 0.012) } else { (0.0001, 0.02) };
     let train_timesteps = raw.num_train_timesteps.unwrap_or(1000);
-    if train_timesteps == 0 {
-        return Err(unsupported(SCHEDULER, "num_train_timesteps", 0, "numbers from 1 up"));
-    }
-    if let Some(betas) = raw.trained_betas.as_ref().filter(|betas| betas.len() != train_timesteps) {
-        let supported = format!("{train_timesteps} betas, as many as `num_train_timesteps`");
-        return Err(unsupported(SCHEDULER, "trained_betas", format!("a list of {}", betas.len()), supported));
+    if !(2..=MOST_TIMESTEPS).contains(&train_timesteps) {
+        let supported = format!("numbers from 2 to {MOST_TIMESTEPS}");
+        return Err(unsupported(SCHEDULER, "num_train_timesteps", train_timesteps, supported));
     }
     Ok(SchedulerConfig {
         kind,
@@ -78,6 +84,16 @@ pub(super) fn read(text: &str) -> Result<SchedulerConfig, CardError> {
         steps_offset: 1,
         set_alpha_to_one: raw.set_alpha_to_one,
         sigmas: if raw.use_karras_sigmas == Some(true) { Sigmas::Karras } else { Sigmas::Plain },
+    })
+}
+
+/// The scheduler of diffusers' class.
+fn kind(class: Option<&str>) -> Result<SchedulerKind, UnsupportedScheduler> {
+    let known = CLASSES.iter().find(|(name, _)| Some(*name) == class);
+    known.map(|(_, kind)| *kind).ok_or_else(|| UnsupportedScheduler {
+        key: "_class_name",
+        value: class.unwrap_or("absent").to_owned(),
+        supported: one_of(&CLASSES.map(|(class, _)| class)),
     })
 }
 
@@ -124,10 +140,12 @@ impl Allowed {
 
 /// Refuses an option that this scheduler obeys in diffusers and that is set to something unknown here. Options that
 /// the scheduler does not have are ignored, as diffusers ignores them: files are full of other schedulers' leavings.
-fn check_options(kind: SchedulerKind, options: &Map<String, Value>) -> Result<(), CardError> {
+/// Those that change nothing are not looked at: a second-order `dpmpp-2m` that ends at no noise takes its last step in
+/// first order whatever `lower_order_final` and `euler_at_final` say.
+fn check_options(kind: SchedulerKind, options: &Map<String, Value>) -> Result<(), UnsupportedScheduler> {
     use Allowed::{Nothing, Number, Switch, Words};
     use SchedulerKind::{Ddim, Ddpm, Dpmpp2m, Euler, Heun, Lms, Pndm, UniPc};
-    let rules: [(&'static str, &[SchedulerKind], Allowed); 25] = [
+    let rules: [(&'static str, &[SchedulerKind], Allowed); 24] = [
         ("thresholding", &[Ddim, Ddpm, Dpmpp2m, UniPc], Switch(false)),
         ("variance_type", &[Ddpm], Words(&["fixed_small"])),
         ("variance_type", &[Dpmpp2m], Nothing),
@@ -146,8 +164,7 @@ fn check_options(kind: SchedulerKind, options: &Map<String, Value>) -> Result<()
         ("solver_type", &[Dpmpp2m], Words(&["midpoint", "logrho", "bh1", "bh2"])),
         ("solver_type", &[UniPc], Words(&["bh2", "midpoint", "heun", "logrho"])),
         ("solver_order", &[Dpmpp2m, UniPc], Number(2.0)),
-        ("lower_order_final", &[Dpmpp2m, UniPc], Switch(true)),
-        ("euler_at_final", &[Dpmpp2m], Switch(false)),
+        ("lower_order_final", &[UniPc], Switch(true)),
         ("lambda_min_clipped", &[Dpmpp2m], Nothing),
         ("predict_x0", &[UniPc], Switch(true)),
         ("disable_corrector", &[UniPc], Nothing),
@@ -159,12 +176,13 @@ fn check_options(kind: SchedulerKind, options: &Map<String, Value>) -> Result<()
         let value = options.get(key).filter(|value| !value.is_null());
         if let Some(value) = value.filter(|value| kinds.contains(&kind) && !allowed.admits(value)) {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            return Err(unsupported(SCHEDULER, key, value, allowed.describe()));
+            return Err(UnsupportedScheduler { key, value, supported: allowed.describe() });
         }
     }
     // The one option whose default is what is not supported: Runge-Kutta steps first.
     if kind == SchedulerKind::Pndm && options.get("skip_prk_steps").is_none_or(Value::is_null) {
-        return Err(unsupported(SCHEDULER, "skip_prk_steps", "absent", "`true`"));
+        let (value, supported) = ("absent".to_owned(), "`true`".to_owned());
+        return Err(UnsupportedScheduler { key: "skip_prk_steps", value, supported });
     }
     Ok(())
 }

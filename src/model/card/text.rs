@@ -32,10 +32,6 @@ pub struct TextCard {
     pub activation: TextActivation,
     /// The epsilon of the norms.
     pub norm_epsilon: f64,
-    /// The id of the token that begins a text.
-    pub bos_token: u32,
-    /// The id of the token that ends a text.
-    pub eos_token: u32,
 }
 
 /// The file, with the defaults of transformers' `CLIPTextConfig`.
@@ -51,8 +47,6 @@ struct Raw {
     max_position_embeddings: usize,
     hidden_act: String,
     layer_norm_eps: f64,
-    bos_token_id: u32,
-    eos_token_id: u32,
 }
 
 impl Default for Raw {
@@ -67,8 +61,6 @@ impl Default for Raw {
             max_position_embeddings: 77,
             hidden_act: "quick_gelu".to_owned(),
             layer_norm_eps: 1e-5,
-            bos_token_id: 49406,
-            eos_token_id: 49407,
         }
     }
 }
@@ -93,7 +85,5 @@ pub(super) fn read(text: &str) -> Result<TextCard, CardError> {
         max_tokens: raw.max_position_embeddings,
         activation,
         norm_epsilon: raw.layer_norm_eps,
-        bos_token: raw.bos_token_id,
-        eos_token: raw.eos_token_id,
     })
 }

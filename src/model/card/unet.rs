@@ -3,7 +3,9 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{CardError, MOST_LAYERS, PerBlock, UNET, at_most, check_channels, divides, one_of, parse, unsupported};
+use super::{
+    CardError, MOST_LAYERS, PerBlock, UNET, at_most, check_channels, divides, one_of, parse, switch, unsupported,
+};
 
 /// A U-Net: residual blocks with transformers, coarser level by level and back, with skips between.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,7 +115,9 @@ struct Raw {
     sample_size: Option<PerBlock<usize>>,
     in_channels: usize,
     out_channels: usize,
+    #[serde(deserialize_with = "switch")]
     center_input_sample: bool,
+    #[serde(deserialize_with = "switch")]
     flip_sin_to_cos: bool,
     freq_shift: f64,
     down_block_types: Vec<String>,
@@ -131,7 +135,9 @@ struct Raw {
     transformer_layers_per_block: PerBlock<usize>,
     reverse_transformer_layers_per_block: Option<Vec<usize>>,
     attention_head_dim: PerBlock<usize>,
+    #[serde(deserialize_with = "switch")]
     use_linear_projection: bool,
+    #[serde(deserialize_with = "switch")]
     upcast_attention: bool,
     time_embedding_dim: Option<usize>,
     conv_in_kernel: usize,

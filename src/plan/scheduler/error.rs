@@ -1,10 +1,13 @@
 //! Why a schedule cannot be made.
 
-use crate::model::training::SchedulerKind;
+use crate::model::training::{SchedulerKind, UnsupportedScheduler};
 
 /// Why a schedule cannot be made.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ScheduleError {
+    /// The recipe names no scheduler, and the model's own is not known here.
+    #[error("the model's own scheduler is not supported: in its `scheduler_config.json` `{}` is `{}`; supported: {}", .0.key, .0.value, .0.supported)]
+    Unsupported(UnsupportedScheduler),
     /// More steps than training timesteps.
     #[error("{steps} steps are more than the {trained} timesteps that the model was trained on")]
     TooManySteps {
@@ -63,6 +66,7 @@ impl ScheduleError {
     /// The recipe's settings that are to blame, the first that is given first.
     pub fn settings(&self) -> &'static [&'static str] {
         match self {
+            Self::Unsupported(_) => &["scheduler", "model"],
             Self::TooManySteps { .. } => &["steps"],
             Self::EtaWithoutDdim { .. } => &["eta"],
             Self::NoKarras { .. } => &["sigmas"],
@@ -74,6 +78,10 @@ impl ScheduleError {
     /// What to do about it.
     pub fn remedy(&self) -> String {
         match self {
+            Self::Unsupported(_) => {
+                "name a scheduler in the recipe, such as `scheduler dpmpp-2m`; `sega explain scheduler` lists them"
+                    .to_owned()
+            }
             Self::TooManySteps { trained, .. } => format!("lower `steps` to {trained} or less; 30 to 50 are usual"),
             Self::EtaWithoutDdim { .. } => "say `scheduler ddim`, or take `eta` away".to_owned(),
             Self::NoKarras { .. } => "say `scheduler dpmpp-2m`, or take `sigmas` away".to_owned(),

@@ -47,9 +47,21 @@ struct Setup<'a> {
     spacing: Option<Spacing>,
 }
 
+/// The scheduler that samples: the recipe's, or else the model's own.
+pub fn kind(config: &SchedulerConfig, sampling: &Sampling) -> Result<SchedulerKind, ScheduleError> {
+    match (sampling.scheduler, &config.kind) {
+        (Some(kind), _) => Ok(kind),
+        (None, Ok(kind)) => Ok(*kind),
+        (None, Err(unsupported)) => Err(ScheduleError::Unsupported(unsupported.clone())),
+    }
+}
+
 /// The schedule of a model's configuration and a recipe's wishes, equal to that of diffusers' scheduler of the same name.
+///
+/// A scheduler that the recipe names is what its name says, whatever options the model's own has: of the configuration
+/// it takes the noise levels, the prediction, and the spreads of timesteps and sigmas.
 pub fn schedule(config: &SchedulerConfig, sampling: &Sampling) -> Result<Schedule, ScheduleError> {
-    let kind = sampling.scheduler.unwrap_or(config.kind);
+    let kind = kind(config, sampling)?;
     let steps = sampling.steps.get();
     if steps > config.train_timesteps {
         return Err(ScheduleError::TooManySteps { steps, trained: config.train_timesteps });
@@ -64,7 +76,7 @@ pub fn schedule(config: &SchedulerConfig, sampling: &Sampling) -> Result<Schedul
     let karras = kind.has_karras() && sampling.sigmas.unwrap_or(config.sigmas) == Sigmas::Karras;
     let setup = Setup {
         config,
-        levels: Levels::new(config)?,
+        levels: Levels::new(config, kind)?,
         steps,
         eta: sampling.eta.get(),
         karras,
@@ -82,8 +94,7 @@ pub fn schedule(config: &SchedulerConfig, sampling: &Sampling) -> Result<Schedul
         SchedulerKind::UniPc => unipc::schedule(&setup),
     }?;
     // Two equal noise levels in a row would divide by nothing.
-    let finite = |update: &Update| update.next.iter().flat_map(|next| &next.0).all(|(_, factor)| factor.is_finite());
-    match schedule.evaluations.iter().find(|evaluation| !finite(&evaluation.update)) {
+    match schedule.evaluations.iter().find(|evaluation| !evaluation.is_finite()) {
         Some(evaluation) => Err(ScheduleError::RepeatedNoiseLevel { step: evaluation.step, steps }),
         None => Ok(schedule),
     }
@@ -112,6 +123,15 @@ pub struct Evaluation {
     pub estimate: Estimate,
     /// How the state goes on.
     pub update: Update,
+}
+
+impl Evaluation {
+    /// Whether every number of it is one.
+    pub fn is_finite(&self) -> bool {
+        let own = [self.timestep, self.input_scale, self.estimate.output, self.estimate.sample];
+        let factors = self.update.next.iter().flat_map(|next| next.0.iter().map(|(_, factor)| *factor));
+        own.into_iter().chain(factors).all(f64::is_finite)
+    }
 }
 
 /// The noise estimate as a combination of the network's output and the (unscaled) latents:
