@@ -83,6 +83,68 @@ fn fmt_follows_links() {
 }
 
 #[test]
+fn fmt_leaves_what_is_no_recipe() {
+    for text in ["Dear John,\nI will come on 5 May\n", "sega 2\nfancy  1\n", "model \"mini\"\n"] {
+        let folder = folder(&[("a.sega", text)]);
+        check(&folder, &["fmt", "a.sega"], 1, &["a.sega: left as it is"]);
+        assert_eq!(fs::read_to_string(folder.path().join("a.sega")).unwrap(), text);
+    }
+    check(&folder(&[("a.sega", "\n\n# nothing yet\n")]), &["fmt", "a.sega"], 0, &["formatted"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn fmt_leaves_what_is_read_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = folder(&[("a.sega", "sega   1\n")]);
+    let path = folder.path().join("a.sega");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+    check(&folder, &["fmt", "a.sega"], 2, &["a.sega", "read-only"]);
+    assert_eq!(fs::read_to_string(path).unwrap(), "sega   1\n");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_result_that_cannot_be_written_is_a_failure() {
+    let folder = folder(&[("a.sega", GOOD)]);
+    for arguments in [&["plan", "a.sega"][..], &["explain"], &["fmt", "-"], &["check", "--json", "a.sega"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_sega"))
+            .args(arguments)
+            .current_dir(folder.path())
+            .stdin(fs::File::open(folder.path().join("a.sega")).unwrap())
+            .stdout(fs::File::options().write(true).open("/dev/full").unwrap())
+            .output()
+            .unwrap();
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+        assert!(message.contains("cannot write to the standard output"), "{message}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_speaks_json_too() {
+    let folder = folder(&[]);
+    for arguments in [&["--json", "frobnicate"][..], &["check", "--json"]] {
+        let output = sega(&folder, arguments);
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&document["format_version"], &document["exit_code"]), (&1.into(), &2.into()));
+        assert!(document["error"].as_str().unwrap().contains("--help"));
+        assert_eq!(output.status.code(), Some(2));
+    }
+    check(&folder, &["--help"], 0, &["Usage"]);
+}
+
+#[test]
+fn nothing_that_is_printed_steers_a_terminal() {
+    let folder = folder(&[("a\u{1b}.sega", "sega 1\nmodel \"\\u{1b}]0;x\\u{7}\"\nprompt \"a\"\n")]);
+    for command in ["check", "plan", "fmt"] {
+        let output = sega(&folder, &[command, "a\u{1b}.sega"]);
+        let printed = [output.stdout, output.stderr].concat();
+        assert!(!printed.contains(&0x1b) && !printed.contains(&7), "{command}: {}", String::from_utf8_lossy(&printed));
+    }
+}
+
+#[test]
 fn fmt_refuses_what_it_cannot_read() {
     let broken = "sega 1\nmodel \"mini\nprompt \"x\"\n";
     let folder = folder(&[("a.sega", broken)]);

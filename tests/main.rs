@@ -5,6 +5,7 @@ mod artifact;
 mod card;
 mod check;
 mod commands;
+mod diagnostic;
 mod explain;
 mod files;
 mod format;

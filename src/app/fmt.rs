@@ -7,8 +7,10 @@ use super::cli::FmtArgs;
 use super::input::{for_each, is_stdin};
 use super::report::Report;
 use crate::artifact::{Existing, write_atomically};
+use crate::diagnostic::Code;
 use crate::recipe;
-use crate::syntax::{self, format::format};
+use crate::source::Source;
+use crate::syntax::{self, Entry, File, format::format};
 
 /// Rewrites the files that differ from their canonical form; a broken one is refused and left as it is.
 pub(super) fn fmt(args: &FmtArgs, report: &mut Report) -> Result<(), Failure> {
@@ -16,7 +18,8 @@ pub(super) fn fmt(args: &FmtArgs, report: &mut Report) -> Result<(), Failure> {
     let mut differ = false;
     for_each(&args.files, report, |path, source, report| {
         let file = syntax::parse(source);
-        let Ok(formatted) = format(&file, source) else {
+        let formatted = format(&file, source).ok().filter(|_| is_of_this_edition(&file, source));
+        let Some(formatted) = formatted else {
             if let Some(diagnostics) = &recipe::parse(source).diagnostics {
                 report.diagnostics(source, diagnostics);
             }
@@ -37,7 +40,7 @@ pub(super) fn fmt(args: &FmtArgs, report: &mut Report) -> Result<(), Failure> {
                 ));
             }
         } else if is_stdin(path) {
-            report.text(&formatted);
+            report.output(&formatted);
             report.field("text", || json!(formatted));
         } else if changed {
             write_atomically(path, Existing::Replace, |file| file.write_all(formatted.as_bytes()))?;
@@ -46,4 +49,13 @@ pub(super) fn fmt(args: &FmtArgs, report: &mut Report) -> Result<(), Failure> {
         Ok(())
     })?;
     if refused || (args.check && differ) { Err(Failure::Recipe) } else { Ok(()) }
+}
+
+/// Whether a file says that it is a recipe of an edition known here: others (and letters) are laid out by other rules.
+/// A file without a word is any edition's.
+fn is_of_this_edition(file: &File, source: &Source) -> bool {
+    let says_nothing = file.entries.iter().all(|entry| matches!(entry, Entry::Comment(_) | Entry::Blank));
+    let checked = recipe::parse(source);
+    let mut codes = checked.diagnostics.iter().flatten().map(|diagnostic| diagnostic.code);
+    says_nothing || !codes.any(|code| matches!(code, Code::MissingEdition | Code::UnknownEdition))
 }

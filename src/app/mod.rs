@@ -4,6 +4,8 @@ mod cli;
 mod explain;
 mod fmt;
 mod input;
+#[cfg(feature = "engine")]
+mod interruption;
 mod plan;
 mod report;
 #[cfg(feature = "engine")]
@@ -39,6 +41,9 @@ impl<E: std::error::Error + 'static> From<E> for Failure {
 }
 
 impl Failure {
+    /// The exit code of a command line that cannot be understood.
+    const USAGE: u8 = 2;
+
     fn exit_code(&self) -> u8 {
         match self {
             Self::Recipe => 1,
@@ -50,7 +55,10 @@ impl Failure {
 
 /// Runs the program with the process' arguments; returns its exit code.
 pub fn main() -> ExitCode {
-    let Cli { command, json } = Cli::parse();
+    let Cli { command, json } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error),
+    };
     let mut report = Report::new(command.name(), json);
     let result = match &command {
         #[cfg(feature = "engine")]
@@ -66,11 +74,28 @@ pub fn main() -> ExitCode {
             match &failure {
                 Failure::Recipe => {}
                 Failure::Run(error) => report.failure(error.as_ref()),
-                Failure::Interrupted => report.remark("interrupted: the picture in the making was not written"),
+                Failure::Interrupted => interrupted(&mut report),
             }
             failure.exit_code()
         }
     };
-    report.finish(code);
-    ExitCode::from(code)
+    ExitCode::from(report.finish(code))
+}
+
+/// Tells that the user ended the program.
+fn interrupted(report: &mut Report) {
+    report.field("error", || serde_json::json!("interrupted"));
+    report.remark("interrupted: the picture in the making was not written");
+}
+
+/// Tells that the command line is wrong, or shows the help that was asked for.
+fn misused(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let mut report = Report::new("", true);
+        report.failure(error);
+        return ExitCode::from(report.finish(Failure::USAGE));
+    }
+    // Nobody can be told that this cannot be printed.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { Failure::USAGE } else { 0 })
 }

@@ -1,6 +1,7 @@
 //! What the user sees. The only file that prints.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::{Arc, Mutex};
 #[cfg(feature = "engine")]
 use std::time::Duration;
 
@@ -8,16 +9,19 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value, json};
 
-use crate::diagnostic::{self, Diagnostics};
+use crate::diagnostic::{self, Diagnostics, harmless};
 use crate::source::Source;
 
 /// The version of the JSON documents; it grows when a field changes its meaning or goes away.
 const FORMAT_VERSION: u32 = 1;
 
 /// Collects what a command has to say: text as it comes, or one JSON document at the end.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Report {
-    document: Option<Map<String, Value>>,
+    /// Shared by all clones, and gone when it has been printed.
+    document: Option<Arc<Mutex<Map<String, Value>>>>,
+    /// Why the standard output could not be written to.
+    unwritten: Option<String>,
     color: bool,
 }
 
@@ -28,24 +32,37 @@ impl Report {
             let mut document = Map::new();
             document.insert("format_version".into(), json!(FORMAT_VERSION));
             document.insert("command".into(), json!(command));
-            document
+            Arc::new(Mutex::new(document))
         });
         let color =
             std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { document, color }
+        Self { document, unwritten: None, color }
     }
 
-    /// A result, to the standard output.
+    /// A result, to the standard output. Nothing in it can steer a terminal.
     pub(super) fn text(&mut self, text: &str) {
+        self.output(&harmless(text));
+    }
+
+    /// A result that is a file's text, to the standard output as it is.
+    pub(super) fn output(&mut self, text: &str) {
         if self.document.is_none() {
-            write_whole(&mut std::io::stdout(), text);
+            self.print(text);
+        }
+    }
+
+    /// Writes to the standard output and remembers what went wrong with that.
+    fn print(&mut self, text: &str) {
+        if let Err(error) = write_whole(&mut std::io::stdout(), text) {
+            self.unwritten.get_or_insert(error.to_string());
         }
     }
 
     /// A remark, to the standard error.
     pub(super) fn remark(&mut self, text: &str) {
         if self.document.is_none() {
-            write_whole(&mut std::io::stderr(), &format!("{text}\n"));
+            // Where the standard error cannot be written to, nobody can be told.
+            let _ = write_whole(&mut std::io::stderr(), &format!("{}\n", harmless(text)));
         }
     }
 
@@ -58,14 +75,14 @@ impl Report {
 
     /// A field of the JSON document.
     pub(super) fn field(&mut self, key: &str, value: impl FnOnce() -> Value) {
-        if let Some(document) = &mut self.document {
+        if let Some(Ok(mut document)) = self.document.as_ref().map(|document| document.lock()) {
             document.insert(key.into(), value());
         }
     }
 
     /// An item of a list in the JSON document.
     pub(super) fn item(&mut self, key: &str, value: impl FnOnce() -> Value) {
-        if let Some(document) = &mut self.document {
+        if let Some(Ok(mut document)) = self.document.as_ref().map(|document| document.lock()) {
             let list = document.entry(key).or_insert_with(|| json!([]));
             if let Value::Array(items) = list {
                 items.push(value());
@@ -84,7 +101,7 @@ impl Report {
             }
         } else {
             let text = diagnostic::render(diagnostics, source, self.color, terminal_width());
-            write_whole(&mut std::io::stderr(), &format!("{text}\n"));
+            let _ = write_whole(&mut std::io::stderr(), &format!("{text}\n"));
         }
     }
 
@@ -128,11 +145,25 @@ impl Report {
         bar
     }
 
-    /// Prints the JSON document, if that is what was asked for.
-    pub(super) fn finish(self, exit_code: u8) {
-        if let Some(mut document) = self.document {
-            document.insert("exit_code".into(), json!(exit_code));
-            write_whole(&mut std::io::stdout(), &format!("{:#}\n", Value::Object(document)));
+    /// Prints the JSON document, if that is what was asked for, and returns the exit code: `exit_code`, unless what there
+    /// was to say could not be written.
+    pub(super) fn finish(&mut self, exit_code: u8) -> u8 {
+        const UNWRITTEN: u8 = 2;
+        if let Some(document) = self.document.take() {
+            let Ok(mut document) = document.lock() else { return exit_code };
+            // Whoever comes second finds it printed.
+            let mut document = std::mem::take(&mut *document);
+            if !document.is_empty() {
+                document.insert("exit_code".into(), json!(exit_code));
+                self.print(&format!("{:#}\n", Value::Object(document)));
+            }
+        }
+        match &self.unwritten {
+            Some(error) => {
+                self.remark(&format!("error: cannot write to the standard output: {error}"));
+                UNWRITTEN
+            }
+            None => exit_code,
         }
     }
 }
@@ -149,6 +180,9 @@ fn terminal_width() -> usize {
 }
 
 /// Writes to a stream whose reader may have gone away (`sega plan x | head`): that is no failure of ours.
-fn write_whole(stream: &mut dyn Write, text: &str) {
-    let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
+fn write_whole(stream: &mut dyn Write, text: &str) -> std::io::Result<()> {
+    match stream.write_all(text.as_bytes()).and_then(|()| stream.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }

@@ -4,8 +4,6 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use serde_json::json;
@@ -13,10 +11,12 @@ use serde_json::json;
 use super::Failure;
 use super::cli::RunArgs;
 use super::input::{folder_of, is_stdin, load};
+use super::interruption::Interruption;
 use super::report::{Report, steps_per_second};
 use super::session::{KnownModel, LoadedModel, plan_for};
-use crate::artifact::{self, Existing, write_atomically};
+use crate::artifact::{self, ArtifactError, Existing, Prepared};
 use crate::engine::EngineError;
+use crate::engine::render::Rendered;
 use crate::quantity::Seed;
 use crate::recipe;
 
@@ -26,6 +26,9 @@ enum OutputError {
     /// Two outputs have one name.
     #[error("the picture and its latents cannot both be `{}`; give them different names", path.display())]
     Same { path: PathBuf },
+    /// An output is to go where nothing goes.
+    #[error("pictures and latents are written to files, not to the standard output: give a name instead of `-`")]
+    Stdout,
     /// An output has the recipe's name.
     #[error("`{}` is the recipe itself; give the output another name", path.display())]
     Recipe { path: PathBuf },
@@ -33,7 +36,7 @@ enum OutputError {
 
 /// Renders a recipe: one picture for each seed.
 pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
-    let interruption = Interruption::watch();
+    let interruption = Interruption::watch(report);
     let (source, recipe, checked) = load(&args.recipe, report)?;
     let folder = folder_of(&args.recipe);
     let known = KnownModel::read(&recipe.model.value, folder)?;
@@ -62,6 +65,9 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
         if !is_stdin(&args.recipe) && same_place(path) == same_place(&args.recipe) {
             return Err(OutputError::Recipe { path: path.to_owned() }.into());
         }
+        if path.as_os_str() == "-" {
+            return Err(OutputError::Stdout.into());
+        }
         if !taken.insert(same_place(path)) {
             return Err(OutputError::Same { path: path.to_owned() }.into());
         }
@@ -89,15 +95,8 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
         })?;
         let seconds = began.elapsed().as_secs_f64();
 
-        interruption.hold_off(|| {
-            if let Some(path) = &outputs.latents {
-                let bytes = artifact::latents(rendered.latents_shape, &rendered.latents)?;
-                write_atomically(path, existing, |file| file.write_all(&bytes))?;
-            }
-            let text = recipe::with_seed(&source, *seed);
-            let bytes = artifact::png::encode(&rendered.picture, &text)?;
-            write_atomically(&outputs.picture, existing, |file| file.write_all(&bytes))
-        })?;
+        let text = recipe::with_seed(&source, *seed);
+        interruption.hold_off(|| outputs.write(&rendered, &text, existing))?;
         let seed_note = if drawn { format!(", seed {} (drawn: the recipe has none)", seed.0) } else { String::new() };
         report.remark(&format!(
             "wrote {}{seed_note}: {}, {} steps in {seconds:.1} s, {}",
@@ -128,6 +127,17 @@ struct Outputs {
 }
 
 impl Outputs {
+    /// Writes the picture with its recipe, and the latents: all of them or none.
+    fn write(&self, rendered: &Rendered, recipe: &str, existing: Existing) -> Result<(), ArtifactError> {
+        let picture = artifact::png::encode(&rendered.picture, recipe)?;
+        let mut prepared = vec![Prepared::write(&self.picture, existing, |file| file.write_all(&picture))?];
+        if let Some(path) = &self.latents {
+            let latents = artifact::latents(rendered.latents_shape, &rendered.latents)?;
+            prepared.push(Prepared::write(path, existing, |file| file.write_all(&latents))?);
+        }
+        prepared.into_iter().try_for_each(Prepared::keep)
+    }
+
     fn paths(&self) -> impl Iterator<Item = &Path> {
         [Some(self.picture.as_path()), self.latents.as_deref()].into_iter().flatten()
     }
@@ -155,42 +165,4 @@ fn random_seed() -> Seed {
 fn same_place(path: &Path) -> PathBuf {
     let in_folder = || Some(std::path::absolute(path).ok()?.parent()?.canonicalize().ok()?.join(path.file_name()?));
     path.canonicalize().ok().or_else(in_folder).unwrap_or_else(|| path.to_owned())
-}
-
-/// Ctrl-C, or a polite termination: the first ends the render before its next evaluation, a second one the program at
-/// once, unless a file is being written just then.
-#[derive(Clone, Default)]
-struct Interruption(Arc<Flags>);
-
-#[derive(Default)]
-struct Flags {
-    raised: AtomicBool,
-    writing: AtomicBool,
-}
-
-impl Interruption {
-    fn watch() -> Self {
-        let interruption = Self::default();
-        let Self(flags) = interruption.clone();
-        let handler = move || {
-            if flags.raised.swap(true, Ordering::SeqCst) && !flags.writing.load(Ordering::SeqCst) {
-                std::process::exit(130);
-            }
-        };
-        // Without a handler the system's own stands: the program ends at once.
-        let _ = ctrlc::set_handler(handler);
-        interruption
-    }
-
-    fn raised(&self) -> bool {
-        self.0.raised.load(Ordering::SeqCst)
-    }
-
-    /// Does what must not be cut short.
-    fn hold_off<T>(&self, write: impl FnOnce() -> T) -> T {
-        self.0.writing.store(true, Ordering::SeqCst);
-        let result = write();
-        self.0.writing.store(false, Ordering::SeqCst);
-        result
-    }
 }

@@ -19,11 +19,20 @@ pub(super) struct KnownModel {
     pub(super) card: Card,
 }
 
+/// A model whose files contradict what is known of models.
+#[derive(Debug, thiserror::Error)]
+#[error("the model `{model}` cannot be used")]
+struct UnusableModel {
+    model: String,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
 impl KnownModel {
     /// Finds the model that a recipe names and reads its card.
     pub(super) fn read(name: &str, folder: &Path) -> Result<Self, Failure> {
         let files = ModelFiles::locate(name, folder)?;
-        let card = Card::new(&CardTexts::gather(|path| files.text(path))?)?;
+        let texts = CardTexts::gather(|path| files.text(path))?;
+        let card = Card::new(&texts).map_err(|error| UnusableModel { model: name.to_owned(), source: error.into() })?;
         Ok(Self { files, card })
     }
 }
@@ -65,6 +74,14 @@ mod loaded {
     use crate::model::tokenizer::Tokenizer;
     use crate::plan::Plan;
 
+    /// The first words of a text.
+    fn beginning(text: &str) -> String {
+        const SHOWN: usize = 40;
+        let mut words = text.chars();
+        let shown: String = words.by_ref().take(SHOWN).collect();
+        if words.next().is_some() { format!("{}\u{2026}", shown.trim_end()) } else { shown }
+    }
+
     /// A model with its weights.
     pub(in crate::app) struct LoadedModel {
         tokenizer: Tokenizer,
@@ -92,9 +109,9 @@ mod loaded {
                 let tokens = self.tokenizer.encode(text)?;
                 if let Some(dropped) = &tokens.dropped {
                     report.warning(&format!(
-                        "{} is too long for the model: `{}` has no effect; shorten it",
+                        "{} is too long for the model: what comes from `{}` on has no effect; shorten it",
                         plan.row_name(row),
-                        dropped.trim()
+                        beginning(dropped.trim())
                     ));
                 }
                 rows.push(tokens.ids);

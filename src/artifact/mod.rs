@@ -3,7 +3,7 @@
 pub mod png;
 mod write;
 
-pub use write::{Existing, may_write, write_atomically};
+pub use write::{Existing, Prepared, may_write, write_atomically};
 
 use std::path::PathBuf;
 
@@ -35,7 +35,13 @@ pub enum ArtifactError {
         /// The name.
         path: PathBuf,
     },
-    /// The disk is full.
+    /// The file may not be changed.
+    #[error("cannot write `{}`: the file is read-only; make it writable or give another name", path.display())]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The disk is full, or the user's share of it.
     #[error("cannot write `{}`: the disk is full; nothing was left behind: free some space or give another place", path.display())]
     Full {
         /// The file.

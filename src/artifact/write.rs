@@ -22,25 +22,47 @@ pub fn may_write(path: &Path, existing: Existing) -> Result<(), ArtifactError> {
     create_for(path, existing).map(drop)
 }
 
-/// Writes a file under a temporary name in its own folder, and gives it its name when it is complete and on disk.
-///
-/// Where anything fails, the temporary file is removed and what stood under the name before still does. A link is
-/// followed: what it leads to is replaced, not the link.
+/// A file that is complete and on disk under a temporary name in the folder of its own. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Prepared {
+    path: PathBuf,
+    target: PathBuf,
+    existing: Existing,
+    temporary: NamedTempFile,
+}
+
+impl Prepared {
+    /// Writes the file under its temporary name.
+    pub fn write(
+        path: &Path,
+        existing: Existing,
+        write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+    ) -> Result<Self, ArtifactError> {
+        let failed = |cause| failed(path, cause);
+        let (mut temporary, target) = create_for(path, existing)?;
+        write(&mut temporary).map_err(failed)?;
+        temporary.as_file().sync_all().map_err(failed)?;
+        Ok(Self { path: path.to_owned(), target, existing, temporary })
+    }
+
+    /// Gives the file its name. A link is followed: what it leads to is replaced, not the link.
+    pub fn keep(self) -> Result<(), ArtifactError> {
+        match self.existing {
+            Existing::Keep => self.temporary.persist_noclobber(&self.target),
+            Existing::Replace => self.temporary.persist(&self.target),
+        }
+        .map(drop)
+        .map_err(|error| failed(&self.path, error.error))
+    }
+}
+
+/// Writes a file whole or not at all: where anything fails, what stood under the name before still does.
 pub fn write_atomically(
     path: &Path,
     existing: Existing,
     write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
 ) -> Result<(), ArtifactError> {
-    let failed = |cause| failed(path, cause);
-    let (mut temporary, target) = create_for(path, existing)?;
-    write(&mut temporary).map_err(failed)?;
-    temporary.as_file().sync_all().map_err(failed)?;
-    match existing {
-        Existing::Keep => temporary.persist_noclobber(&target),
-        Existing::Replace => temporary.persist(&target),
-    }
-    .map(drop)
-    .map_err(|error| failed(error.error))
+    Prepared::write(path, existing, write)?.keep()
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -59,8 +81,13 @@ fn create_for(path: &Path, existing: Existing) -> Result<(NamedTempFile, PathBuf
         Existing::Keep => path.to_owned(),
         Existing::Replace => path.canonicalize().unwrap_or_else(|_| path.to_owned()),
     };
-    if target.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+    let metadata = target.metadata().ok();
+    let names_a_folder = path.as_os_str().to_string_lossy().ends_with(std::path::is_separator);
+    if names_a_folder || metadata.as_ref().is_some_and(|metadata| !metadata.is_file()) {
         return Err(ArtifactError::NotAFile { path: path.to_owned() });
+    }
+    if metadata.is_some_and(|metadata| metadata.permissions().readonly()) {
+        return Err(ArtifactError::ReadOnly { path: path.to_owned() });
     }
     let folder = folder_of(&target);
     if !folder.is_dir() {
@@ -72,9 +99,12 @@ fn create_for(path: &Path, existing: Existing) -> Result<(NamedTempFile, PathBuf
 
 fn failed(path: &Path, cause: std::io::Error) -> ArtifactError {
     match cause.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ArtifactError::Full { path: path.to_owned() },
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            ArtifactError::Full { path: path.to_owned() }
+        }
         ErrorKind::AlreadyExists => ArtifactError::Exists { path: path.to_owned() },
-        _ => ArtifactError::Refused { path: path.to_owned(), cause },
+        // Without the temporary name, which the cause may hold and which says nothing to anybody.
+        kind => ArtifactError::Refused { path: path.to_owned(), cause: kind.into() },
     }
 }
 

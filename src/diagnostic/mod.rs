@@ -4,7 +4,7 @@ mod codes;
 mod render;
 
 pub use codes::Code;
-pub use render::{render, to_json};
+pub use render::{harmless, render, to_json};
 
 use std::fmt;
 

@@ -12,11 +12,14 @@ use serde_json::{Value, json};
 use super::{Diagnostic, Diagnostics, Label, Severity};
 use crate::source::{Places, Source, Span};
 
+/// More diagnostics than this are counted, not shown: nobody reads them.
+const MOST_SHOWN: usize = 100;
+
 /// Longer lines are shown only this many bytes around the place that is meant.
 const CONTEXT: usize = 200;
 
 /// The diagnostics as a terminal shows them: code, message, the lines with carets, the repair; an empty line between
-/// two. Lines of prose are wrapped at `width` columns. Control characters of the source never reach the terminal.
+/// two, and of very many only the first. Lines of prose are wrapped at `width` columns. Control characters of the source never reach the terminal.
 pub fn render(diagnostics: &Diagnostics, source: &Source, color: bool, width: usize) -> String {
     let styles = if color { ThemeStyles::ansi() } else { ThemeStyles::none() };
     let theme = GraphicalTheme { characters: ThemeCharacters::unicode(), styles };
@@ -25,7 +28,7 @@ pub fn render(diagnostics: &Diagnostics, source: &Source, color: bool, width: us
     let text = format!("{}\n", harmless(&source.text));
     let shown = Shown { name: harmless(&source.name).into_owned(), places: Places::new(&text), text: &text };
     let mut out = String::new();
-    for (at, diagnostic) in diagnostics.iter().enumerate() {
+    for (at, diagnostic) in diagnostics.iter().take(MOST_SHOWN).enumerate() {
         if at > 0 {
             out.push('\n');
         }
@@ -36,6 +39,9 @@ pub fn render(diagnostics: &Diagnostics, source: &Source, color: bool, width: us
             out.truncate(start);
             out.push_str(&format!("{}: {}\n", diagnostic.code, report.message));
         }
+    }
+    if let Some(more @ 1..) = diagnostics.as_slice().len().checked_sub(MOST_SHOWN) {
+        out.push_str(&format!("\nand {more} more, which `--json` lists: correct these first\n"));
     }
     out.lines().flat_map(|line| [line.trim_end(), "\n"]).collect()
 }
@@ -79,6 +85,16 @@ impl Shown<'_> {
         let line_end = self.places.line(self.places.line_column(start).0).end;
         let end = self.text.floor_char_boundary(span.end.min(line_end).min(start + CONTEXT));
         (start, end.saturating_sub(start)).into()
+    }
+}
+
+impl Shown<'_> {
+    /// Whether two places can be shown together: miette joins places on near lines and shows all that lies between
+    /// them, which must not be more than a reader sees (and than its columns, 16 bits wide, can count).
+    fn can_mark_both(&self, a: Span, b: Span) -> bool {
+        let line = |span: Span| self.places.line_column(span.start).0;
+        let both = a.to(b);
+        line(a).abs_diff(line(b)) > 3 || both.end - both.start <= 4 * CONTEXT
     }
 }
 
@@ -166,22 +182,29 @@ impl miette::Diagnostic for Report<'_> {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let label = |(at, label): (usize, &Label)| {
-            let text = Some(harmless(&label.text).into_owned());
-            let span = self.shown.mark(label.span);
-            if at == 0 {
-                LabeledSpan::new_primary_with_span(text, span)
+        let (primary, others) = self.diagnostic.labels.split_first()?;
+        let (mut marked, mut told) = (vec![primary], String::new());
+        for other in others {
+            if marked.iter().all(|label| self.shown.can_mark_both(label.span, other.span)) {
+                marked.push(other);
             } else {
-                LabeledSpan::new_with_span(text, span)
+                let (line, column) = self.shown.places.line_column(other.span.start);
+                told.push_str(&format!(" ({}: line {line}, column {column})", other.text));
             }
-        };
-        Some(Box::new(self.diagnostic.labels.iter().enumerate().map(label)))
+        }
+        let text = |label: &Label| Some(harmless(&label.text).into_owned());
+        let first = Some(harmless(&(primary.text.clone() + &told)).into_owned());
+        let first = LabeledSpan::new_primary_with_span(first, self.shown.mark(primary.span));
+        let rest: Vec<_> = (marked[1..].iter())
+            .map(|label| LabeledSpan::new_with_span(text(label), self.shown.mark(label.span)))
+            .collect();
+        Some(Box::new(std::iter::once(first).chain(rest)))
     }
 }
 
 /// The text with every character that could steer a terminal or reorder the line replaced by one of the same length in
 /// bytes, so that places stay what they are.
-fn harmless(text: &str) -> Cow<'_, str> {
+pub fn harmless(text: &str) -> Cow<'_, str> {
     let steers = |char: char| {
         (char.is_control() && !matches!(char, '\t' | '\n' | '\r'))
             || matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
