@@ -92,7 +92,7 @@ fn only_the_engine_knows_tensors() {
 
 #[test]
 fn only_the_report_prints() {
-    only_in(&["stdout()", "stderr()"], |file| file == "app/report.rs");
+    only_in(&["::stdout()", "::stderr()"], |file| file == "app/report.rs");
     for (file, code) in sources() {
         for word in ["println!", "eprintln!", "print!(", "eprint!(", "dbg!"] {
             assert!(!code.contains(word), "{file} prints");

@@ -14,6 +14,7 @@ use sega::source::Source;
 fn corpus() -> Vec<Source> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/check");
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "sega"));
     files.sort();
     let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
     files.iter().map(|path| Source::new(name(path), std::fs::read_to_string(path).unwrap())).collect()
@@ -103,6 +104,77 @@ fn ten_mistakes_are_ten_diagnostics() {
         let help = all.as_slice()[at].help.clone().unwrap();
         assert!(help.contains(repair), "{help}");
     }
+}
+
+/// The lines of `corpus/check/repairs.txt` in a recipe: wrong, the repair as help has it, and repaired.
+fn repairs() -> impl Iterator<Item = (String, &'static str, String)> {
+    let lines =
+        include_str!("corpus/check/repairs.txt").lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    lines.map(|line| {
+        let (wrong, right) = line.split_once(" => ").unwrap();
+        let place = |text: &str| match wrong.starts_with(". ") {
+            true => complete(&format!("plus smile \"smile\" {{\n{}\n}}", text.trim_start_matches(". "))),
+            false => complete(&text.replace(" / ", "\n")),
+        };
+        (place(wrong), right, place(right))
+    })
+}
+
+fn errors(text: &str) -> Vec<Diagnostic> {
+    found(text).into_iter().filter(|one| one.severity() == Severity::Error).collect()
+}
+
+#[test]
+fn repairs_of_single_mistakes_pass() {
+    for (wrong, repair, right) in repairs() {
+        let said = found(&wrong);
+        let [Diagnostic { help: Some(help), .. }] = &said[..] else { panic!("{wrong}: {said:?}") };
+        assert!(help.contains(&format!("`{repair}`")), "{wrong}: {help}");
+        assert_eq!(errors(&right), [], "{right}");
+    }
+}
+
+/// Whatever a help text has between back-ticks and is a setting or a concept, passes where it may stand.
+fn help_passes(help: &str) {
+    for literal in help.split('`').skip(1).step_by(2) {
+        let key = literal.split(' ').next().unwrap_or_default();
+        let is_line = FIELDS.iter().any(|field| field.key == key) || matches!(key, "plus" | "minus");
+        if is_line && literal.contains(' ') && !literal.starts_with("sega") && !literal.ends_with('{') {
+            // A line that sets `model` as well sets it again here.
+            let wrong = |text: &str| errors(text).iter().any(|one| one.code != Code::RepeatedSetting);
+            let inner = complete(&format!("plus a \"a\" {{ {literal} }}"));
+            assert!(!wrong(&complete(literal)) || !wrong(&inner), "{literal}: {help}");
+        }
+    }
+}
+
+#[test]
+fn what_help_says_to_write_passes() {
+    let texts = corpus().into_iter().map(|source| source.text).chain(repairs().map(|(wrong, ..)| wrong));
+    for help in texts.flat_map(|text| found(&text)).filter_map(|one| one.help) {
+        help_passes(&help);
+    }
+}
+
+#[test]
+fn help_for_any_value_of_any_setting_passes() {
+    let values = include_str!("corpus/check/forms.txt").lines();
+    let keys = FIELDS.iter().map(|field| field.key).chain(["cfg scale", "Sampler", "width", "cooldown", "strenght"]);
+    for (key, value) in keys.flat_map(|key| values.clone().map(move |value| (key, value))) {
+        for line in [" ", "=", ": "].map(|sign| format!("{key}{sign}{value}")) {
+            for text in [complete(&line), complete(&format!("plus a \"a\" {{\n{line}\n}}"))] {
+                found(&text).iter().filter_map(|one| one.help.as_ref()).for_each(|help| help_passes(help));
+            }
+        }
+    }
+}
+
+/// A list that names a great many seeds is counted, not kept.
+#[test]
+fn too_many_seeds_take_no_room() {
+    let text = complete(&format!("seed [{}]", "0 to 9999, ".repeat(50_000)));
+    let said = found(&text);
+    assert_eq!(said.iter().map(|one| one.message.as_str()).collect::<Vec<_>>(), ["500000000 seeds are too many"]);
 }
 
 /// All codes but the one that needs a model: tests of the commands have that.
@@ -341,6 +413,20 @@ const PIECES: &[&str] = &[
     "warmup ",
     "\r\n",
     "\t",
+    ";",
+    "(",
+    ")",
+    "'",
+    "\u{201c}",
+    "\u{201d}",
+    "cfg_scale ",
+    "Steps: ",
+    "width ",
+    "height ",
+    "cooldown ",
+    "scheduler ",
+    "karras",
+    "plus smile \"smile\" ",
 ];
 
 fn never_panics(text: &str) {
@@ -349,6 +435,9 @@ fn never_panics(text: &str) {
     if let Some(all) = &checked.diagnostics {
         render(all, &source, false, 100);
         to_json(all, &source);
+        for help in all.iter().filter_map(|one| one.help.as_ref()).filter(|_| !text.contains('`')) {
+            help_passes(help);
+        }
         for label in all.iter().flat_map(|one| &one.labels) {
             assert!(source.text.get(label.span.start..label.span.end).is_some(), "{label:?}");
         }

@@ -27,6 +27,7 @@ fn explanations() {
         "codes",
         "commands",
         "karras",
+        "model",
         "seed",
     ] {
         insta::with_settings!({ snapshot_path => "snapshots/explain", prepend_module_to_snapshot => false, omit_expression => true }, {

@@ -93,7 +93,7 @@ codes! {
 
     /// An edition that this program does not know.
     UnknownEdition = "E0202" Error
-    "This program reads edition 1 of the language. A recipe of another edition may use words that mean something else \
+    "This program reads edition 1 of the language. A recipe of a later edition may use words that mean something else \
      here, so nothing more of it is checked."
     wrong "sega 2\nmodel \"mini\"\nprompt \"a cat\"" right "sega 1\nmodel \"mini\"\nprompt \"a cat\""
 

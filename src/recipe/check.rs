@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::concepts::{Around, ConceptDraft, check_together};
 use super::fields::{COMPAT, FIELDS, Field, Level, Place, SWITCH};
-use super::scope::{Known, Scope};
+use super::pairs::pairs;
+use super::scope::{Known, Scope, settings_behind};
 use super::values::{Reader, first_line};
 use super::{Recipe, Rule, suggest};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
@@ -47,7 +48,7 @@ pub fn parse(source: &Source) -> Checked {
 
 /// The whole file. The result is of use only if no error was reported.
 fn check(reader: &mut Reader<'_>, file: &File) -> Option<Recipe> {
-    let mut scope = Scope::new(Level::Recipe);
+    let mut scope = Scope::default();
     if !check_edition(reader, file, &mut scope) {
         return None;
     }
@@ -87,7 +88,7 @@ fn check(reader: &mut Reader<'_>, file: &File) -> Option<Recipe> {
     check_seeds(reader, &seeds.value);
     check_scheduler(reader, &scheduler, &eta, &sigmas);
     let drafts: Vec<ConceptDraft> =
-        blocks.iter().map(|block| ConceptDraft::read(reader, block, &momentum, &beta)).collect();
+        blocks.iter().map(|(block, line)| ConceptDraft::read(reader, block, *line, &momentum, &beta)).collect();
     let around = Around { guidance: &guidance, steps: &steps, momentum: &momentum, beta: &beta, rule: &rule };
     check_together(reader, &drafts, &around);
 
@@ -113,7 +114,7 @@ fn check(reader: &mut Reader<'_>, file: &File) -> Option<Recipe> {
 /// How [`Scope::read`] reads a word that names a `T`.
 fn word<T>(
     from_name: impl Fn(&str) -> Option<T>,
-) -> impl FnOnce(&mut Reader<'_>, &'static Field, &Value) -> Option<Option<T>> {
+) -> impl Fn(&mut Reader<'_>, &'static Field, &Value) -> Option<Option<T>> {
     move |reader, field, value| reader.word(field, value).map(&from_name)
 }
 
@@ -131,49 +132,63 @@ fn check_edition(reader: &mut Reader<'_>, file: &File, scope: &mut Scope<'_>) ->
         Entry::Setting(setting) if setting.key.value == "sega" => Some(setting),
         _ => None,
     });
-    match edition {
-        Some(setting) => {
-            let known = matches!(&setting.values[..], [only] if matches!(&only.value, Literal::Number(number) if number.integer() == Some(1)));
-            if !known {
-                let written = reader.written(setting.span);
-                let message = match setting.values.is_empty() {
-                    true => "the edition of the language is missing".to_owned(),
-                    false => format!("this program does not know the edition `{written}`"),
-                };
-                let help = "this program reads `sega 1`; a later edition needs a later program";
-                let mark = first_line(reader.source, setting.span);
-                reader.report(Diagnostic::new(Code::UnknownEdition, message).at(mark, "not edition 1").help(help));
-                return false;
-            }
-            if !std::ptr::eq(first, entry_of(file, setting)) {
-                let message = "`sega 1` is not the first line";
-                let help = "move it to the top of the file";
-                reader.report(
-                    Diagnostic::new(Code::MissingEdition, message).at(setting.span, "must come first").help(help),
-                );
-            }
+    if let Some(setting) = edition {
+        let known = check_number(reader, setting);
+        if known && !std::ptr::eq(first, entry_of(file, setting)) {
+            let message = "`sega 1` is not the first line";
+            let help = "move it to the top of the file";
+            reader
+                .report(Diagnostic::new(Code::MissingEdition, message).at(setting.span, "must come first").help(help));
         }
-        None => {
-            let misspelt = matches!(first, Entry::Setting(setting) if suggest::nearest(&setting.key.value, ["sega"]).is_some()
-                || suggest::setting_synonym(&setting.key.value) == Some("sega"));
-            if !misspelt {
-                let at = match first {
-                    Entry::Setting(setting) => setting.key.span.start,
-                    Entry::Block(block) => block.kind.span.start,
-                    Entry::Junk(span) => span.start,
-                    Entry::Comment(_) | Entry::Blank => 0,
-                };
-                let message = "the recipe does not say its edition";
-                let help = "make `sega 1` the first line of the file";
-                let place = Span::new(at, at);
-                reader.report(
-                    Diagnostic::new(Code::MissingEdition, message).at(place, "`sega 1` goes before this").help(help),
-                );
-            }
-            scope.excuse("sega");
-        }
+        return known;
     }
+    let place = match first {
+        Entry::Setting(setting) => setting.span,
+        Entry::Block(block) => block.span,
+        Entry::Junk(span) => *span,
+        Entry::Comment(_) | Entry::Blank => start,
+    };
+    let keys = pairs(reader.source.slice(first_line(reader.source, place)), place.start, Level::Recipe);
+    let misspelt = keys.first().is_some_and(|pair| {
+        suggest::nearest(pair.key, ["sega"]).is_some() || suggest::setting(pair.key, Level::Recipe) == Some("sega")
+    });
+    if !misspelt {
+        let message = "the recipe does not say its edition";
+        let help = "make `sega 1` the first line of the file";
+        let place = Span::new(place.start, place.start);
+        reader.report(Diagnostic::new(Code::MissingEdition, message).at(place, "`sega 1` goes before this").help(help));
+    }
+    scope.excuse("sega");
     true
+}
+
+/// Whether the number of an edition allows to read on. Reports all but 1; a greater one means a language that is not
+/// known here.
+fn check_number(reader: &mut Reader<'_>, setting: &Setting) -> bool {
+    let number = match &setting.values[..] {
+        [only] => match &only.value {
+            Literal::Number(number) => number.integer(),
+            _ => None,
+        },
+        _ => None,
+    };
+    if number == Some(1) {
+        return true;
+    }
+    let later = number.is_some_and(|number| number > 1);
+    let written = reader.written(setting.span);
+    let message = match setting.values.is_empty() {
+        true => "the edition of the language is missing".to_owned(),
+        false => format!("this program does not know the edition `{written}`"),
+    };
+    let help = match reader.one_by_one(setting.span) {
+        _ if later => "this program reads `sega 1`; a later edition needs a later program".to_owned(),
+        Some(line) => format!("write `{line}`"),
+        None => "write `sega 1`".to_owned(),
+    };
+    let mark = first_line(reader.source, setting.span);
+    reader.report(Diagnostic::new(Code::UnknownEdition, message).at(mark, "not edition 1").help(help));
+    !later
 }
 
 /// The entry that holds a setting.
@@ -182,13 +197,15 @@ fn entry_of<'a>(file: &'a File, wanted: &Setting) -> &'a Entry {
     file.entries.iter().find(holds).unwrap_or(&file.entries[0])
 }
 
-/// Sorts the file's entries into settings and blocks; reports what is neither.
-fn gather<'a>(reader: &mut Reader<'_>, file: &'a File, scope: &mut Scope<'a>) -> Vec<&'a Block> {
+/// Sorts the file's entries into settings and blocks, each with all that belongs to its head; reports what is neither.
+fn gather<'a>(reader: &mut Reader<'_>, file: &'a File, scope: &mut Scope<'a>) -> Vec<(&'a Block, Span)> {
     let mut blocks = Vec::new();
     // Inside of a concept whose text has no closing quotes and therefore swallowed the opening brace.
     let mut swallowed = false;
     let mut before: Option<&Entry> = None;
-    for entry in &file.entries {
+    let mut rest = &file.entries[..];
+    while let [entry, behind @ ..] = rest {
+        rest = behind;
         match entry {
             Entry::Setting(setting) => {
                 let key = setting.key.value.as_str();
@@ -197,7 +214,7 @@ fn gather<'a>(reader: &mut Reader<'_>, file: &'a File, scope: &mut Scope<'a>) ->
                     reader.broken(&setting.values);
                 } else {
                     swallowed = false;
-                    scope.add(reader, setting);
+                    rest = &behind[scope.add(reader, setting, behind)..];
                 }
             }
             Entry::Block(block) => {
@@ -208,13 +225,15 @@ fn gather<'a>(reader: &mut Reader<'_>, file: &'a File, scope: &mut Scope<'a>) ->
                     && suggest::block_synonym(kind).is_none()
                     && suggest::nearest(kind, ["plus", "minus"]).is_none();
                 if shape_of_setting {
-                    misread_setting(reader, block, scope);
+                    scope.misread(reader, block);
                 } else {
-                    blocks.push(block);
+                    let (count, line) = settings_behind(reader, block, behind);
+                    rest = &behind[count..];
+                    blocks.push((block, line));
                 }
             }
             Entry::Junk(span) if swallowed && reader.source.slice(*span).starts_with('}') => swallowed = false,
-            Entry::Junk(span) => scope.junk(reader, *span, before),
+            Entry::Junk(span) => rest = &behind[scope.junk(reader, *span, before, behind)..],
             Entry::Comment(_) | Entry::Blank => {}
         }
         before = Some(entry);
@@ -228,23 +247,6 @@ fn swallows_brace(block: &Block) -> bool {
         && block.head.iter().any(|value| {
             matches!(&value.value, Literal::Text(text) if !text.closed && text.content.trim_end().ends_with('{'))
         })
-}
-
-/// `key word "text"` has the shape of a block, but the key is none of theirs.
-fn misread_setting(reader: &mut Reader<'_>, block: &Block, scope: &mut Scope<'_>) {
-    if reader.broken(&block.head) {
-        scope.excuse(&block.kind.value);
-        return;
-    }
-    let setting = Setting { key: block.kind.clone(), values: block.head.clone(), comment: None, span: block.span };
-    match Field::find(&setting.key.value, scope.level) {
-        Some(field) => {
-            scope.excuse(field.key);
-            reader.single(&setting, field);
-        }
-        None if Field::all(&setting.key.value).next().is_some() => scope.wrong_level(reader, &setting),
-        None => scope.unknown(reader, &setting),
-    }
 }
 
 /// Every recipe names its model and its prompt.

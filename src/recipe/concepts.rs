@@ -30,19 +30,32 @@ pub(super) struct ConceptDraft {
 }
 
 impl ConceptDraft {
-    /// Reads a block; `momentum` and `beta` are the recipe's.
-    pub(super) fn read(reader: &mut Reader<'_>, block: &Block, momentum: &Known<Momentum>, beta: &Known<Beta>) -> Self {
+    /// Reads a block, whose head goes on to the end of `line`; `momentum` and `beta` are the recipe's.
+    pub(super) fn read(
+        reader: &mut Reader<'_>,
+        block: &Block,
+        line: Span,
+        momentum: &Known<Momentum>,
+        beta: &Known<Beta>,
+    ) -> Self {
         let direction = read_kind(reader, block);
         // What is no concept need not have the parts of one.
-        let (name, text) =
-            if direction.is_none() && block.head.is_empty() { (None, None) } else { read_head(reader, block) };
-        let mut scope = Scope::new(Level::Concept);
+        let is_setting = Field::find(&block.kind.value, Level::Recipe).is_some();
+        let (name, text) = if direction.is_none() && (is_setting || block.head.is_empty()) {
+            (None, None)
+        } else {
+            read_head(reader, block, line)
+        };
+        reader.level = Level::Concept;
+        let mut scope = Scope::default();
         let mut before = None;
-        for entry in block.body.iter().flatten() {
+        let mut rest = block.body.as_deref().unwrap_or_default();
+        while let [entry, behind @ ..] = rest {
+            rest = behind;
             match entry {
-                Entry::Setting(setting) => scope.add(reader, setting),
+                Entry::Setting(setting) => rest = &behind[scope.add(reader, setting, behind)..],
                 Entry::Block(inner) => nested(reader, inner),
-                Entry::Junk(span) => scope.junk(reader, *span, before),
+                Entry::Junk(span) => rest = &behind[scope.junk(reader, *span, before, behind)..],
                 Entry::Comment(_) | Entry::Blank => {}
             }
             before = Some(entry);
@@ -67,7 +80,7 @@ impl ConceptDraft {
         let mut beta =
             scope.read(reader, "beta", beta.value, |reader, field, value| Beta::new(reader.share(field, value)?).ok());
         beta.valid = inherited(beta.valid, beta.span, beta_default.valid);
-        Self {
+        let draft = Self {
             kind: block.kind.span,
             direction,
             name,
@@ -77,7 +90,7 @@ impl ConceptDraft {
                 Threshold::new(reader.share(field, value)?).ok()
             }),
             warmup: scope.read(reader, "warmup", WarmUp::default(), |reader, field, value| {
-                reader.step_point(field, value).map(WarmUp)
+                reader.step_point(field, value, value.span).map(WarmUp)
             }),
             range: scope
                 .read(reader, "steps", StepRange::default(), |reader, field, value| reader.step_range(field, value)),
@@ -86,7 +99,9 @@ impl ConceptDraft {
             weight: scope.read(reader, "weight", Weight::DEFAULT, |reader, field, value| {
                 Weight::new(reader.real(field, value)?).ok()
             }),
-        }
+        };
+        reader.level = Level::Recipe;
+        draft
     }
 
     /// The concept, if its head was right.

@@ -1,27 +1,39 @@
 //! Values that are more than one number: points and ranges of steps, sizes, seeds.
 
-use super::fields::{Field, Kind};
-use super::values::Reader;
+use super::fields::Field;
+use super::repair::{nearest_side, passes, point};
+use super::values::{Reader, write_or_takes};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::quantity::{Seed, Size, StepPoint, StepRange};
 use crate::source::Span;
-use crate::syntax::{List, ListItem, Literal, Number, Value};
+use crate::syntax::{ListItem, Literal, Value};
 
 /// More seeds than this in one recipe are a slip.
-const MOST_SEEDS: usize = 10_000;
+const MOST_SEEDS: u64 = 10_000;
+
+/// Seeds `from`, `from + by`, and so on up to `from + last * by`.
+struct Run {
+    from: u64,
+    by: u64,
+    last: u64,
+}
+
+impl Run {
+    fn seeds(&self) -> impl Iterator<Item = Seed> {
+        let (from, by) = (self.from, self.by);
+        (0..=self.last).map(move |at| Seed(from + at * by))
+    }
+}
 
 impl Reader<'_> {
-    /// A number of steps or a share of them.
-    pub(super) fn step_point(&mut self, field: &Field, value: &Value) -> Option<StepPoint> {
+    /// A number of steps or a share of them, in a value that stands at `whole`.
+    pub(super) fn step_point(&mut self, field: &'static Field, value: &Value, whole: Span) -> Option<StepPoint> {
         match &value.value {
             Literal::Number(number) => {
                 if !(0.0..=f64::from(u32::MAX)).contains(&number.value) {
                     self.out_of_range(field, value.span);
                 } else if number.value.fract() != 0.0 {
-                    let as_share = number.value < 1.0 && field.kind == Kind::StepPoint;
-                    let repair =
-                        if as_share { format!("{}%", number.value * 100.0) } else { number.value.round().to_string() };
-                    self.not_whole(field, value.span, &repair);
+                    self.not_whole(field, value.span, whole);
                 } else {
                     return Some(StepPoint::Count(number.value as u32));
                 }
@@ -36,16 +48,16 @@ impl Reader<'_> {
     }
 
     /// A range of steps whose ends, if they are of one kind, are in order.
-    pub(super) fn step_range(&mut self, field: &Field, value: &Value) -> Option<StepRange> {
+    pub(super) fn step_range(&mut self, field: &'static Field, value: &Value) -> Option<StepRange> {
         let key = field.key;
         match &value.value {
             Literal::Range(start, end) => {
                 let mut read = |end: &Option<Box<Value>>| match end {
-                    Some(value) => self.step_point(field, value).map(Some),
+                    Some(end) => self.step_point(field, end, value.span).map(Some),
                     None => Some(None),
                 };
-                let (start, end) = (read(start), read(end));
-                let range = StepRange { start: start?, end: end? };
+                // One mistake of a range is enough, as its repair is one of the whole.
+                let range = StepRange { start: read(start)?, end: read(end)? };
                 if is_reversed(range) {
                     self.empty_range(field, value);
                     return None;
@@ -55,16 +67,25 @@ impl Reader<'_> {
             Literal::Number(_) | Literal::Percent(_) => {
                 let written = self.written(value.span);
                 let message = format!("in a concept `{key}` is a range of steps, not the single `{written}`");
-                let help =
-                    format!("write `{key} {written}..` for from there on, or `{key} ..{written}` for up to there");
+                let point = point(&written);
+                let ways = [(format!("{key} {point}.."), "from there on"), (format!("{key} ..{point}"), "up to there")];
+                let ways: Vec<String> = ways
+                    .into_iter()
+                    .filter(|(line, _)| passes(line, field.level()))
+                    .map(|(line, meaning)| format!("`{line}` for {meaning}"))
+                    .collect();
+                let help = match &ways[..] {
+                    [] => format!("it takes {}", field.takes()),
+                    ways => format!("write {}", ways.join(", or ")),
+                };
                 self.report(
                     Diagnostic::new(Code::NotARange, message).at(value.span, "a range has two dots").help(help),
                 );
                 None
             }
-            Literal::Sweep(from, to, _) => {
+            Literal::Sweep(..) => {
                 let message = format!("`{key}` takes a range of steps, not a sweep");
-                let help = format!("write `{key} {}..{}`", self.written(from.span), self.written(to.span));
+                let help = write_or_takes(field, self.repair(field, self.source.slice(value.span)));
                 self.report(
                     Diagnostic::new(Code::WrongKind, message).at(value.span, "a range has two dots").help(help),
                 );
@@ -97,13 +118,13 @@ impl Reader<'_> {
     }
 
     /// Width and height.
-    pub(super) fn size(&mut self, field: &Field, value: &Value) -> Option<Size> {
+    pub(super) fn size(&mut self, field: &'static Field, value: &Value) -> Option<Size> {
         let key = field.key;
         let (width, height) = match &value.value {
             Literal::Size(width, height) => (width.value, height.value),
             Literal::Number(side) => {
                 let message = format!("`{key}` takes width and height, not one number");
-                let help = match nearest_side(side) {
+                let help = match nearest_side(side.value) {
                     Some(side) => format!("did you mean `{key} {side}x{side}`?"),
                     None => format!("write, for example, `{}`", field.example),
                 };
@@ -125,7 +146,7 @@ impl Reader<'_> {
         }
         let message = format!("a picture cannot have the size `{}`", self.written(value.span));
         let help = match &value.value {
-            Literal::Size(width, height) => match (nearest_side(width), nearest_side(height)) {
+            Literal::Size(width, height) => match (nearest_side(width.value), nearest_side(height.value)) {
                 (Some(width), Some(height)) => {
                     format!("the nearest size that it can have is `{key} {width}x{height}`")
                 }
@@ -140,65 +161,78 @@ impl Reader<'_> {
     }
 
     /// One seed or more, each with its place.
-    pub(super) fn seeds(&mut self, field: &Field, value: &Value) -> Option<Vec<(Seed, Span)>> {
-        match &value.value {
-            Literal::List(List { items, .. }) => {
-                let values: Vec<&Value> = items
-                    .iter()
-                    .filter_map(|item| match item {
-                        ListItem::Value(value) => Some(value),
-                        ListItem::Comment(_) => None,
-                    })
-                    .collect();
-                if values.is_empty() {
-                    let message = "this list of seeds is empty";
-                    let help = "name a seed, as in `seed [1, 2, 3]`, or leave the line out to have one drawn";
-                    self.report(Diagnostic::new(Code::BadSeeds, message).at(value.span, "no seed in it").help(help));
-                    return None;
-                }
-                let mut seeds = Vec::new();
-                let mut all_valid = true;
-                for item in values {
-                    let read = match &item.value {
-                        Literal::List(_) => {
-                            self.wrong_kind(field, item);
-                            None
-                        }
-                        _ => self.seeds(field, item),
-                    };
-                    all_valid &= read.is_some();
-                    seeds.extend(read.unwrap_or_default());
-                }
-                if seeds.len() > MOST_SEEDS {
-                    self.too_many_seeds(value.span, seeds.len() as u64);
-                    return None;
-                }
-                all_valid.then_some(seeds)
-            }
-            Literal::Sweep(from, to, by) => {
-                let from_seed = self.seed(field, from);
-                let to_seed = self.seed(field, to);
-                let by_seed = by.as_ref().map_or(Some(1), |by| self.seed(field, by));
-                let (from_seed, to_seed, by_seed) = (from_seed?, to_seed?, by_seed?);
-                if by_seed == 0 || to_seed < from_seed {
-                    let message = format!("the sweep `{}` never arrives", self.written(value.span));
-                    let help = if by_seed == 0 {
-                        "go by at least 1".to_owned()
-                    } else {
-                        format!("did you mean `{} {to_seed} to {from_seed}`?", field.key)
-                    };
-                    self.report(Diagnostic::new(Code::BadSeeds, message).at(value.span, "no end to it").help(help));
-                    return None;
-                }
-                let count = (to_seed - from_seed) / by_seed;
-                if count >= MOST_SEEDS as u64 {
-                    self.too_many_seeds(value.span, count.saturating_add(1));
-                    return None;
-                }
-                Some((0..=count).map(|at| (Seed(from_seed + at * by_seed), value.span)).collect())
-            }
-            _ => self.seed(field, value).map(|seed| vec![(Seed(seed), value.span)]),
+    pub(super) fn seeds(&mut self, field: &'static Field, value: &Value) -> Option<Vec<(Seed, Span)>> {
+        let Literal::List(list) = &value.value else {
+            let run = self.run_of_seeds(field, value)?;
+            return Some(run.seeds().map(|seed| (seed, value.span)).collect());
+        };
+        let items: Vec<&Value> = list
+            .items
+            .iter()
+            .filter_map(|item| match item {
+                ListItem::Value(value) => Some(value),
+                ListItem::Comment(_) => None,
+            })
+            .collect();
+        if items.is_empty() {
+            let message = "this list of seeds is empty";
+            let help = "name a seed, as in `seed [1, 2, 3]`, or leave the line out to have one drawn";
+            self.report(Diagnostic::new(Code::BadSeeds, message).at(value.span, "no seed in it").help(help));
+            return None;
         }
+        if items.iter().any(|item| matches!(item.value, Literal::Junk(_)))
+            && let Some(repair) = self.repair(field, self.source.slice(value.span))
+        {
+            let message = "the items of a list have commas between them";
+            let help = format!("write `{repair}`");
+            self.report(Diagnostic::new(Code::WrongKind, message).at(value.span, "not a list of seeds").help(help));
+            return None;
+        }
+        self.in_list = true;
+        let (mut seeds, mut count, mut all_valid) = (Vec::new(), 0_u64, true);
+        for item in items {
+            let Some(run) = self.run_of_seeds(field, item) else {
+                all_valid = false;
+                continue;
+            };
+            count += run.last + 1;
+            // What is too much anyway is only counted.
+            if count <= MOST_SEEDS {
+                seeds.extend(run.seeds().map(|seed| (seed, item.span)));
+            }
+        }
+        self.in_list = false;
+        if count > MOST_SEEDS {
+            self.too_many_seeds(value.span, count);
+            return None;
+        }
+        all_valid.then_some(seeds)
+    }
+
+    /// A seed or a sweep of them.
+    fn run_of_seeds(&mut self, field: &'static Field, value: &Value) -> Option<Run> {
+        let Literal::Sweep(from, to, by) = &value.value else {
+            return self.seed(field, value).map(|from| Run { from, by: 1, last: 0 });
+        };
+        let from_seed = self.seed(field, from);
+        let to_seed = self.seed(field, to);
+        let by_seed = by.as_ref().map_or(Some(1), |by| self.seed(field, by));
+        let (from, to, by) = (from_seed?, to_seed?, by_seed?);
+        if by == 0 || to < from {
+            let message = format!("the sweep `{}` never arrives", self.written(value.span));
+            let help = match self.repair(field, &format!("{to} to {from}")) {
+                Some(repair) if by != 0 => format!("did you mean `{repair}`?"),
+                _ => "go by at least 1".to_owned(),
+            };
+            self.report(Diagnostic::new(Code::BadSeeds, message).at(value.span, "no end to it").help(help));
+            return None;
+        }
+        let last = (to - from) / by;
+        if last >= MOST_SEEDS {
+            self.too_many_seeds(value.span, last.saturating_add(1));
+            return None;
+        }
+        Some(Run { from, by, last })
     }
 
     fn too_many_seeds(&mut self, span: Span, count: u64) {
@@ -207,14 +241,14 @@ impl Reader<'_> {
         self.report(Diagnostic::new(Code::BadSeeds, message).at(span, "one picture for each").help(help));
     }
 
-    fn seed(&mut self, field: &Field, value: &Value) -> Option<u64> {
+    fn seed(&mut self, field: &'static Field, value: &Value) -> Option<u64> {
         match &value.value {
             Literal::Number(number) => {
                 if let Some(seed) = number.integer() {
                     return Some(seed);
                 }
                 if number.value.fract() != 0.0 && number.value > 0.0 {
-                    self.not_whole(field, value.span, &number.value.round().to_string());
+                    self.not_whole(field, value.span, value.span);
                 } else {
                     self.out_of_range(field, value.span);
                 }
@@ -242,11 +276,4 @@ fn is_reversed(range: StepRange) -> bool {
         (_, Some(StepPoint::Share(end))) => end == 0.0,
         _ => false,
     }
-}
-
-/// The allowed side of a picture that is nearest to a number.
-fn nearest_side(side: &Number) -> Option<u32> {
-    let (low, high) = (f64::from(*Size::RANGE.start()), f64::from(*Size::RANGE.end()));
-    let multiple = f64::from(Size::MULTIPLE);
-    side.value.is_finite().then(|| ((side.value / multiple).round() * multiple).clamp(low, high) as u32)
 }

@@ -104,6 +104,11 @@ impl Field {
         FIELDS.iter().filter(move |field| field.key == key)
     }
 
+    /// The level on which it sets something by itself.
+    pub(super) fn level(&self) -> Level {
+        if self.place == Place::Concept { Level::Concept } else { Level::Recipe }
+    }
+
     /// The kind of value, as short as can be: `a number`.
     pub fn noun(&self) -> &'static str {
         match self.kind {
@@ -136,7 +141,7 @@ impl Field {
             Kind::Seeds => "a whole number from 0 to 18446744073709551615, a list or a sweep of them".to_owned(),
             Kind::Size => {
                 format!(
-                    "width and height in pixels, multiples of {} from {} to {}, as in `512x512`",
+                    "width and height in pixels, multiples of {} from {} to {}",
                     Size::MULTIPLE,
                     Size::RANGE.start(),
                     Size::RANGE.end()
@@ -166,7 +171,8 @@ const fn share(range: RangeInclusive<f64>) -> Kind {
     Kind::Share(*range.start(), *range.end())
 }
 
-fn percent(value: f64) -> String {
+/// A share as a percentage.
+pub(super) fn percent(value: f64) -> String {
     // Rounded, as 0.1 * 100 may differ from 10 in the last place.
     format!("{}%", (value * 1e8).round() / 1e6)
 }
@@ -204,9 +210,9 @@ pub const FIELDS: &[Field] = &[
         unit: "",
         required: true,
         default: || "none: every recipe names its model".to_owned(),
-        meaning: "the model that paints: a built-in name, a hub id, a folder or a .safetensors file",
+        meaning: "the model that paints: a built-in name, or a folder in the layout of diffusers",
         formula: "",
-        good: "\"mini\" is built in; \"owner/name\" and \"owner/name@revision\" are on the hub",
+        good: "\"mini\" is built in; hub ids and single .safetensors files are not supported yet",
         example: "model \"mini\"",
     },
     Field {

@@ -9,6 +9,8 @@ pub mod explain;
 mod extents;
 pub mod fields;
 mod heads;
+mod pairs;
+mod repair;
 mod scope;
 mod seed;
 pub mod suggest;
@@ -26,7 +28,7 @@ use crate::source::Spanned;
 /// What a `.sega` file says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recipe {
-    /// Which model: a built-in name, a hub id, a folder or a `.safetensors` file, as written.
+    /// Which model: a built-in name or a folder, as written.
     pub model: Spanned<String>,
     /// The text of the prompt.
     pub prompt: String,

@@ -1,13 +1,19 @@
 //! "Did you mean": the nearest known word, and the words that other tools use for the same thing.
 
-/// Words of other tools for settings.
+use super::fields::{FIELDS, Field, Kind, Level};
+
+/// Words of other tools for settings. One that stands here twice means another setting on each level.
 const SETTINGS: &[(&str, &str)] = &[
     ("cfg", "guidance"),
     ("cfg-scale", "guidance"),
     ("guidance-scale", "guidance"),
     ("guidance-weight", "guidance"),
     ("scale", "guidance"),
+    ("scale", "strength"),
     ("sampler", "scheduler"),
+    ("sampler-name", "scheduler"),
+    ("scheduler-name", "scheduler"),
+    ("scheduler-type", "scheduler"),
     ("sampling-method", "scheduler"),
     ("solver", "scheduler"),
     ("negative-prompt", "negative"),
@@ -19,6 +25,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("num-inference-steps", "steps"),
     ("sampling-steps", "steps"),
     ("iterations", "steps"),
+    ("inference-steps", "steps"),
+    ("number-of-steps", "steps"),
     ("checkpoint", "model"),
     ("ckpt", "model"),
     ("model-id", "model"),
@@ -28,7 +36,9 @@ const SETTINGS: &[(&str, &str)] = &[
     ("noise", "seed"),
     ("timestep-spacing", "spacing"),
     ("karras", "sigmas"),
+    ("use-karras", "sigmas"),
     ("use-karras-sigmas", "sigmas"),
+    ("karras-sigmas", "sigmas"),
     ("edition", "sega"),
     ("version", "sega"),
     ("force", "overwrite"),
@@ -78,26 +88,29 @@ const BLOCKS: &[(&str, &str)] = &[
     ("no", "minus"),
 ];
 
-/// Other ways to write the words that settings take.
+/// Other ways to write the words that settings take: other tools' names, and for schedulers diffusers' classes without
+/// their last word.
 const WORDS: &[(&str, &str)] = &[
     ("euler-a", "euler-ancestral"),
-    ("k-euler", "euler"),
+    ("euler-ancestral-discrete", "euler-ancestral"),
     ("k-euler-a", "euler-ancestral"),
     ("k-euler-ancestral", "euler-ancestral"),
+    ("euler-discrete", "euler"),
+    ("k-euler", "euler"),
     ("dpm++-2m", "dpmpp-2m"),
-    ("dpm++2m", "dpmpp-2m"),
     ("dpm++", "dpmpp-2m"),
     ("dpmpp", "dpmpp-2m"),
     ("dpm-2m", "dpmpp-2m"),
-    ("dpmpp2m", "dpmpp-2m"),
     ("k-dpmpp-2m", "dpmpp-2m"),
+    ("k-dpm++-2m", "dpmpp-2m"),
     ("dpm-solver++", "dpmpp-2m"),
-    ("dpmsolver++", "dpmpp-2m"),
     ("dpm-solver-multistep", "dpmpp-2m"),
     ("plms", "pndm"),
     ("k-lms", "lms"),
+    ("lms-discrete", "lms"),
     ("k-heun", "heun"),
-    ("uni-pc", "unipc"),
+    ("heun-discrete", "heun"),
+    ("uni-pc-multistep", "unipc"),
     ("true", "yes"),
     ("on", "yes"),
     ("1", "yes"),
@@ -113,22 +126,56 @@ const WORDS: &[(&str, &str)] = &[
     ("huggingface", "diffusers"),
 ];
 
+/// Schedulers of other tools that are none of ours, however much their names look like it.
+const STRANGERS: &[&str] =
+    &["lcm", "tcd", "deis", "ipndm", "dpm-2", "dpm2", "k-dpm-2-discrete", "edm-euler", "dpmpp-3m"];
+
 /// Longer words than this resemble nothing.
 const LONGEST: usize = 40;
 
 /// The setting (or block) that a word of another tool stands for.
 pub fn setting_synonym(word: &str) -> Option<&'static str> {
-    synonym(word, SETTINGS)
+    synonyms(word, SETTINGS).next()
+}
+
+/// The setting of a level that a word stands for, as it is or as a word of another tool; of the other level where this
+/// one has none.
+pub fn setting(word: &str, level: Level) -> Option<&'static str> {
+    let here = |key: &&str| Field::find(key, level).is_some();
+    let own = || FIELDS.iter().map(|field| field.key).filter(|key| same(word, key));
+    own().find(here).or_else(|| synonyms(word, SETTINGS).find(here)).or_else(|| own().next()).or(setting_synonym(word))
+}
+
+/// Whether a word of another tool may stand for a field that has its key. What ends or bounds a concept is never the
+/// number of steps of the render.
+pub(super) fn may_mean(word: &str, field: &Field) -> bool {
+    let of_ranges = || ["range", "cooldown", "edit-cooldown-steps"].iter().any(|range| same(word, range));
+    !matches!(field.kind, Kind::Count(..)) || !of_ranges()
 }
 
 /// The kind of block that a word stands for.
 pub fn block_synonym(word: &str) -> Option<&'static str> {
-    synonym(word, BLOCKS)
+    synonyms(word, BLOCKS).next()
 }
 
 /// The word among `words` that another way of writing it, or a slip, stands for.
 pub fn word(written: &str, words: &[&'static str]) -> Option<&'static str> {
-    synonym(written, WORDS).filter(|word| words.contains(word)).or_else(|| nearest(written, words.iter().copied()))
+    let written = written.trim();
+    let class = written.len().checked_sub("scheduler".len()).and_then(|at| written.split_at_checked(at));
+    if let Some((class, suffix)) = class
+        && suffix.eq_ignore_ascii_case("scheduler")
+        && !class.is_empty()
+    {
+        return exact(class, words);
+    }
+    let stranger = STRANGERS.iter().any(|stranger| same(written, stranger));
+    exact(written, words).or_else(|| nearest(written, words.iter().copied()).filter(|_| !stranger))
+}
+
+/// The word among `words` that is written in another way.
+fn exact(written: &str, words: &[&'static str]) -> Option<&'static str> {
+    let synonym = || synonyms(written, WORDS).find(|word| words.contains(word));
+    words.iter().copied().find(|word| same(written, word)).or_else(synonym)
 }
 
 /// The candidate that a slip of the pen would turn into `word`; `None` where none is near enough.
@@ -150,9 +197,16 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     (distance <= allowed || prefix).then_some(best)
 }
 
-fn synonym(word: &str, table: &[(&str, &'static str)]) -> Option<&'static str> {
-    let word = normal(word)?;
-    table.iter().find(|(other, _)| *other == word).map(|(_, ours)| *ours)
+/// What a table says of a word, however its parts are separated.
+fn synonyms<'a>(word: &'a str, table: &'static [(&str, &str)]) -> impl Iterator<Item = &'static str> + 'a {
+    table.iter().filter(move |(other, _)| same(word, other)).map(|(_, ours)| *ours)
+}
+
+/// Whether a word is `known`, which is in lower case, apart from case and separators.
+pub(super) fn same(word: &str, known: &str) -> bool {
+    let separates = |char: &char| matches!(char, '-' | '_' | ' ');
+    let letters = word.trim().chars().filter(|char| !separates(char)).flat_map(char::to_lowercase);
+    letters.eq(known.chars().filter(|char| !separates(char)))
 }
 
 /// Lower case, with one kind of separator; `None` for what is too long to resemble anything.
