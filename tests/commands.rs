@@ -17,6 +17,15 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
+/// The worked examples. Beside them lie the pictures of those that somebody has run.
+pub(crate) fn examples() -> Vec<std::path::PathBuf> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let recipes: Vec<_> = paths.filter(|path| path.extension().is_some_and(|ending| ending == "sega")).collect();
+    assert!(recipes.len() >= 3);
+    recipes
+}
+
 fn sega(folder: &TempDir, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_sega")).args(arguments).current_dir(folder.path()).output().unwrap()
 }
@@ -198,10 +207,8 @@ fn explain_knows_settings_commands_and_codes() {
 
 #[test]
 fn every_example_is_right_and_canonical() {
-    let recipes = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
     let folder = folder(&[]);
-    for entry in fs::read_dir(recipes).unwrap() {
-        let path = entry.unwrap().path();
+    for path in examples() {
         let path = path.to_str().unwrap();
         check(&folder, &["check", path], 0, &["no mistakes"]);
         check(&folder, &["fmt", "--check", path], 0, &[]);
