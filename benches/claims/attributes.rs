@@ -1,0 +1,45 @@
+//! How attributes depend on one another: which a portrait shows, and which may rightly change with an edit.
+
+use crate::oracle::Vocabulary;
+
+/// The attributes that belong to an attribute: an edit of the one may change the others, and that is no fault.
+fn related(group: &str) -> &'static [&'static str] {
+    match group {
+        // Caps, beanies and scarves have one colour, and a hat covers hair.
+        "hat" => &["accent", "hair", "hair_colour"],
+        "scarf" => &["accent"],
+        "hair" | "beard" => &["hair_colour"],
+        "place" => &["plain_colour"],
+        "style" => &["clothes", "hair_colour", "accent", "plain_colour", "fur"],
+        _ => &[],
+    }
+}
+
+/// Whether a portrait with these logits shows an attribute at all.
+fn shows(vocabulary: &Vocabulary, logits: &[f32], group: &str) -> bool {
+    let value = |group| vocabulary.value(logits, group);
+    let person = || matches!(value("subject"), "woman" | "man");
+    let coloured = || value("style") == "none";
+    match group {
+        "hair" => person(),
+        "clothes" => coloured(),
+        "hair_colour" => coloured() && (value("beard") == "yes" || person() && value("hair") != "bald"),
+        "accent" => coloured() && (value("scarf") == "yes" || matches!(value("hat"), "cap" | "beanie")),
+        "plain_colour" => coloured() && value("place") == "plain",
+        "fur" => coloured() && matches!(value("subject"), "cat" | "dog"),
+        _ => true,
+    }
+}
+
+/// The share of attributes that stayed as they were, of those that an edit of `edited` should leave and that show both
+/// before and after.
+pub(crate) fn unchanged(vocabulary: &Vocabulary, before: &[f32], after: &[f32], edited: &[&str]) -> f64 {
+    let free = |group: &str| edited.iter().any(|edited| *edited == group || related(edited).contains(&group));
+    let shown = |group: &str| shows(vocabulary, before, group) && shows(vocabulary, after, group);
+    let (mut kept, mut compared) = (0, 0);
+    for group in vocabulary.groups().filter(|group| !free(group) && shown(group)) {
+        compared += 1;
+        kept += usize::from(vocabulary.value(before, group) == vocabulary.value(after, group));
+    }
+    f64::from(u32::try_from(kept).unwrap_or(u32::MAX)) / f64::from(u32::try_from(compared).unwrap_or(u32::MAX))
+}
