@@ -7,6 +7,7 @@ use sega::artifact::Picture;
 use sega::engine::ModelWeights;
 use sega::engine::render::Painter;
 use sega::model::card::{Card, CardTexts};
+use sega::model::embedded::TEXTS;
 use sega::model::files::{ModelFiles, Weights};
 use sega::model::tokenizer::Tokenizer;
 use sega::plan::Plan;
@@ -82,17 +83,6 @@ impl Studio {
 
 /// A digest of all that the pictures of a model depend on.
 fn identity(files: &ModelFiles, weights: &ModelWeights) -> Result<String, Fault> {
-    const TEXTS: [&str; 9] = [
-        "model_index.json",
-        "scheduler/scheduler_config.json",
-        "text_encoder/config.json",
-        "tokenizer/merges.txt",
-        "tokenizer/tokenizer.json",
-        "tokenizer/tokenizer_config.json",
-        "tokenizer/vocab.json",
-        "unet/config.json",
-        "vae/config.json",
-    ];
     let mut hasher = blake3::Hasher::new();
     for path in TEXTS {
         hasher.update(files.text(path)?.unwrap_or_default().as_bytes()).update(&[0]);

@@ -3,28 +3,32 @@
 /// The names of the built-in models.
 pub const NAMES: &[&str] = &["mini"];
 
-/// The text of one of mini's files; `None` where it has none of this name.
-pub fn text(path: &str) -> Option<&'static str> {
-    macro_rules! texts {
-        ($($path:literal),+ $(,)?) => {
+macro_rules! texts {
+    ($($path:literal),+ $(,)?) => {
+        /// The texts of a model, as paths inside it; all that is read of one but its weights.
+        pub const TEXTS: &[&str] = &[$($path),+];
+
+        /// The text of one of mini's files; `None` where it has none of this name.
+        pub fn text(path: &str) -> Option<&'static str> {
             match path {
                 $($path => Some(include_str!(concat!("../../models/mini/", $path))),)+
                 _ => None,
             }
-        };
-    }
-    texts!(
-        "model_index.json",
-        "scheduler/scheduler_config.json",
-        "text_encoder/config.json",
-        "tokenizer/merges.txt",
-        "tokenizer/tokenizer.json",
-        "tokenizer/tokenizer_config.json",
-        "tokenizer/vocab.json",
-        "unet/config.json",
-        "vae/config.json",
-    )
+        }
+    };
 }
+
+texts!(
+    "model_index.json",
+    "scheduler/scheduler_config.json",
+    "text_encoder/config.json",
+    "tokenizer/merges.txt",
+    "tokenizer/tokenizer.json",
+    "tokenizer/tokenizer_config.json",
+    "tokenizer/vocab.json",
+    "unet/config.json",
+    "vae/config.json",
+);
 
 /// The weights of one of mini's parts, as a safetensors file.
 #[cfg(feature = "engine")]
