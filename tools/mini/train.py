@@ -8,8 +8,8 @@ ends a run early, its state written.
 STATE/log.csv: iteration, samples, minutes, loss (smoothed, weighted), rate, samples per second.
 --init starts from the weights of a checkpoint (diffusers' layout) with a fresh optimizer. New chunks of latents are found when training is started again.
 
-How: epsilon prediction with min-SNR weighting (gamma 5), timesteps stratified over a batch, AdamW (.9, .99), gradient norm clipped to 1, moving average of the
-weights. Networks compute in bfloat16; weights, moments and average are float32, each in one flat tensor. On a CPU each worker is a process of one thread and
+How: epsilon prediction with min-SNR weighting (gamma 5) and more weight on the cells of the mouth (`emphasis`), timesteps stratified over a batch, AdamW (.9, .99),
+gradient norm clipped to 1, moving average of the weights. Networks compute in bfloat16; weights, moments and average are float32, each in one flat tensor. On a CPU each worker is a process of one thread and
 takes its share of the batch: many small operations run better so than with threads that wait for each other. Random numbers follow from seed, iteration
 and worker, so a resumed run draws what an uninterrupted one would have drawn.
 """
@@ -26,11 +26,12 @@ import torch.multiprocessing as mp
 from safetensors.torch import load_file
 
 import captions
+import features
 import model
 import tokenizer
 import world
 
-WARMUP, DECAY_FROM, AVERAGE, GAMMA, SAVE_EVERY = 200, .45, .999, 5, 240
+WARMUP, DECAY_FROM, AVERAGE, GAMMA, SAVE_EVERY, MOUTH_WEIGHT = 200, .45, .999, 5, 240, 6
 
 
 class Weights:
@@ -103,6 +104,16 @@ def batch(iteration, worker, args, latents, numbers, portraits, encode, signal):
     return clean * s.sqrt() + noise * (1 - s).sqrt(), noise, t, ids, ratio.clamp(max=GAMMA) / ratio
 
 
+def emphasis(size):
+    """Weights of the loss by place, (size, size): MOUTH_WEIGHT on the latent cells about the mouth, 1 elsewhere.
+
+    A mouth is 2 % of the picture and decides five attributes; unweighted, its share of the gradient is so small that it is still left to chance when all
+    else is learned. The best estimate of the noise is the same at any weight, so this changes what is learned first, not what is learned."""
+    at = (torch.arange(size) + .5) / size
+    rows, columns = (at - features.MOUTH_Y).abs() < .10, (at - .5).abs() < .17
+    return 1 + (MOUTH_WEIGHT - 1) * (rows[:, None] & columns[None, :]).float()
+
+
 def build(args, device, dtype):
     torch.manual_seed(args.seed)
     network, text = model.unet(), model.text_encoder()
@@ -134,7 +145,7 @@ def work(worker, args):
         iteration, before, scale = state["iteration"], state["minutes"], state["scale"]
         minutes = before
         latents = load_latents(args.latents)[0] * scale
-    encode, signal = tokenizer.encoder(), model.signal_shares()
+    encode, signal, places = tokenizer.encoder(), model.signal_shares(), emphasis(latents.shape[-1]).to(device)
     begin = saved = logged = time.time()
     smooth, samples = None, 0
     while True:
@@ -146,7 +157,7 @@ def work(worker, args):
         minutes = clock.item()
         x, noise, t, ids, importance = batch(iteration, worker, args, latents, numbers, portraits, encode, signal)
         estimate = network(x.to(device, dtype), t.to(device), encoder_hidden_states=text(ids.to(device))[0], return_dict=False)[0].float()
-        loss = (((estimate - noise.to(device)) ** 2).mean((1, 2, 3)) * importance.to(device)).mean()
+        loss = (((estimate - noise.to(device)) ** 2 * places).mean((1, 2, 3)) * importance.to(device)).mean()
         loss.backward()
         rate = rate_at(iteration, minutes / args.minutes, args.rate)
         weights.step(rate, iteration, args.workers)
