@@ -14,6 +14,9 @@ pub(crate) struct Args {
     /// Portraits for each row [default: 200, quick: 12].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     seeds: Option<u32>,
+    /// Portraits for each concept where concepts are measured one by one [default: as many as for each row].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    each: Option<u32>,
     /// Measures this claim alone; may be repeated.
     #[arg(long, value_name = "CLAIM", value_parser = claim_names())]
     pub(crate) only: Vec<String>,
@@ -48,6 +51,11 @@ impl Args {
     /// Portraits for each row.
     pub(crate) fn seeds(&self) -> usize {
         self.seeds.unwrap_or(if self.quick { 12 } else { 200 }) as usize
+    }
+
+    /// Portraits for each concept that is measured by itself; together they make the row of their mean.
+    pub(crate) fn each(&self) -> usize {
+        self.each.map_or_else(|| self.seeds(), |each| each as usize)
     }
 
     /// Steps of a render.

@@ -89,6 +89,7 @@ fn run(args: &Args) -> Result<(), Fault> {
             accuracy: &workshop.oracle.accuracy,
             setup: setup.clone(),
             seeds: args.seeds(),
+            each: args.each(),
             quick: args.quick,
         };
         for (_, measure) in &claims {
@@ -155,13 +156,14 @@ fn heading(args: &Args, setup: &Setup, studio: &Studio, oracle: &Oracle) -> Stri
     const SHOWN: usize = 12;
     let mut out = format!(
         "# What editing achieves\n\nModel `{}` ({}), {}, {} steps, guidance {} where nothing else is said; up to {} \
-         portraits a row, of {} prompts that no setting was chosen with, each portrait with a seed of its own{}.\n",
+         portraits a row ({} for each concept by itself), of {} prompts that no setting was chosen with, each portrait with a seed of its own{}.\n",
         args.model,
         &studio.identity[..SHOWN],
         setup.scheduler.unwrap_or("its own scheduler"),
         setup.steps,
         setup.guidance,
         args.seeds(),
+        args.each(),
         PROMPTS.len(),
         if args.quick { "; the quick form, with fewer concepts" } else { "" }
     );

@@ -9,9 +9,9 @@ EMPTY, ALONE, SUBJECT_ALONE = .10, .20, .06      # shares of captions; the other
 LIMIT = 30                                        # tokens, without start and end
 KEEP = (.15, .4, .75, 1.0)                        # how many of the true phrases a long caption holds, each as often
 
-# attribute -> value -> (phrase, weight); {} is a colour
+# attribute -> value -> (phrase, weight); {} is a colour. Colours of things that few portraits have are said often: said as seldom as the things are worn, they are not learned
 PHRASES = {
-    "beard": {True: {"a beard": 3, "beard": 1, "a {} beard": 1}},
+    "beard": {True: {"a beard": 3, "beard": 1, "a {} beard": 3}},
     "earrings": {True: {"earrings": 2, "gold earrings": 1, "wearing earrings": 1}},
     "freckles": {True: {"freckles": 1}},
     "lipstick": {True: {"lipstick": 1, "red lipstick": 1, "wearing lipstick": .5}},
@@ -19,9 +19,9 @@ PHRASES = {
     "glasses": {"glasses": {"glasses": 2, "wearing glasses": 1}, "sunglasses": {"sunglasses": 2, "wearing sunglasses": 1}},
     "mouth": {"smile": {"smile": 1, "a smile": .6, "smiling": 1, "a happy smile": .5}, "frown": {"frown": 1, "a frown": .6, "frowning": 1, "a sad frown": .5},
               "open": {"open mouth": 1, "an open mouth": .6, "surprised": 1}},
-    "hat": {"cap": {"a cap": 2, "a {} cap": 2, "a hat": .6}, "top hat": {"a top hat": 3, "a black top hat": 1, "a hat": .6},
-            "crown": {"a crown": 3, "a golden crown": 1}, "beanie": {"a beanie": 2, "a {} beanie": 2, "a hat": .6}},
-    "scarf": {True: {"a scarf": 2, "a {} scarf": 2}},
+    "hat": {"cap": {"a cap": 2, "a {} cap": 5, "a hat": .6}, "top hat": {"a top hat": 3, "a black top hat": 1, "a hat": .6},
+            "crown": {"a crown": 3, "a golden crown": 1}, "beanie": {"a beanie": 2, "a {} beanie": 5, "a hat": .6}},
+    "scarf": {True: {"a scarf": 2, "a {} scarf": 4}},
     "clothes": {c: {"{} clothes": 1, "a {} shirt": 1} for c in world.CLOTHES_COLOURS},
     "place": {"plain": {"{} background": 2, "a {} background": 1}, "night": {"night sky": 1, "at night": 2, "stars": .7}, "forest": {"forest": .7, "in a forest": 2, "trees": .7},
               "city": {"city": .7, "in a city": 2, "buildings": .7}, "beach": {"beach": .7, "at the beach": 2, "the sea": .5}, "sunset": {"sunset": 1, "at sunset": 2}},

@@ -84,6 +84,8 @@ pub(crate) struct Study<'a> {
     pub(crate) setup: Setup,
     /// Portraits for each row.
     pub(crate) seeds: usize,
+    /// Portraits for each concept that is measured by itself.
+    pub(crate) each: usize,
     pub(crate) quick: bool,
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Edited {
 
 /// Every concept of a direction, and pairs of pictures.
 pub(super) fn edited(study: &mut Study<'_>, direction: Direction) -> (Vec<Edited>, Vec<Pair>) {
-    let (setup, number) = (study.setup.clone(), study.seeds);
+    let (setup, number) = (study.setup.clone(), study.each);
     let (mut edited, mut pairs) = (Vec::new(), Vec::new());
     for (number_of_concept, concept) in study.concepts(direction).into_iter().enumerate() {
         let edits = [Edit::new(direction, concept)];
