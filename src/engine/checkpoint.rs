@@ -12,6 +12,7 @@ use candle_core::{DType, Device, Shape, Tensor};
 use safetensors::{Dtype, SafeTensors};
 
 use super::EngineError;
+use super::kernel::Isa;
 use crate::model::files::Weights;
 
 /// The bytes of one part's weights.
@@ -106,9 +107,11 @@ pub struct Tensors<'a> {
 }
 
 impl Tensors<'_> {
-    /// The root of the names; tensors will be loaded onto `device` as numbers of type `dtype`.
-    pub fn parameters<'a>(&'a self, device: &'a Device, dtype: DType) -> Parameters<'a> {
-        Parameters { tensors: self, prefix: String::new(), device, dtype }
+    /// The root of the names; tensors will be loaded onto `device` as numbers of type `dtype`. In f32 on the CPU, layers
+    /// use the kernels of the instruction set `isa`; without one, and elsewhere, they are made of candle's operations.
+    pub fn parameters<'a>(&'a self, device: &'a Device, dtype: DType, isa: Option<Isa>) -> Parameters<'a> {
+        let isa = isa.filter(|_| device.is_cpu() && dtype == DType::F32);
+        Parameters { tensors: self, prefix: String::new(), device, dtype, isa }
     }
 
     fn load(&self, name: &str, expected: &Shape, device: &Device, dtype: DType) -> Result<Tensor, EngineError> {
@@ -147,9 +150,15 @@ pub struct Parameters<'a> {
     prefix: String,
     device: &'a Device,
     dtype: DType,
+    isa: Option<Isa>,
 }
 
 impl Parameters<'_> {
+    /// The instruction set of the kernels that layers are to use.
+    pub(super) fn isa(&self) -> Option<Isa> {
+        self.isa
+    }
+
     /// The position one name further down.
     pub fn pp(&self, name: impl Display) -> Self {
         Self { prefix: self.path(name), ..self.clone() }

@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod guidance;
+pub mod kernel;
 pub mod network;
 pub mod noise;
 pub mod render;
@@ -12,6 +13,7 @@ use candle_core::{DType, Device};
 use crate::model::card::Card;
 use crate::model::files::Weights;
 use checkpoint::Checkpoint;
+use kernel::Isa;
 use network::{Decoder, TextEncoder, UNet};
 
 /// A fault while weights are read or tensors are computed.
@@ -134,16 +136,29 @@ pub struct Model {
 
 impl Model {
     /// Builds the three networks that `card` describes and reads their weights as numbers of type `dtype`. The decoder
-    /// stays in f32 where its card says that it overflows in half precision.
+    /// stays in f32 where its card says that it overflows in half precision. In f32 on the CPU the layers use the
+    /// kernels of the fastest instruction set that the machine has.
     pub fn load(card: &Card, weights: &ModelWeights, device: &Device, dtype: DType) -> Result<Self, EngineError> {
+        Self::load_for(card, weights, device, dtype, Some(Isa::best()))
+    }
+
+    /// Like [`load`](Self::load) with the kernels of an instruction set of the caller's choice, or with none: the layers
+    /// are then made of candle's operations.
+    pub fn load_for(
+        card: &Card,
+        weights: &ModelWeights,
+        device: &Device,
+        dtype: DType,
+        isa: Option<Isa>,
+    ) -> Result<Self, EngineError> {
         let unet = Checkpoint::open(&weights.unet)?;
         let text = Checkpoint::open(&weights.text_encoder)?;
         let vae = Checkpoint::open(&weights.vae)?;
         let decoder_type = if card.autoencoder.force_upcast() { DType::F32 } else { dtype };
         Ok(Self {
-            text: TextEncoder::new(&card.text, &text.tensors()?.parameters(device, dtype))?,
-            unet: UNet::new(&card.unet, &unet.tensors()?.parameters(device, dtype))?,
-            decoder: Decoder::new(&card.autoencoder, &vae.tensors()?.parameters(device, decoder_type))?,
+            text: TextEncoder::new(&card.text, &text.tensors()?.parameters(device, dtype, isa))?,
+            unet: UNet::new(&card.unet, &unet.tensors()?.parameters(device, dtype, isa))?,
+            decoder: Decoder::new(&card.autoencoder, &vae.tensors()?.parameters(device, decoder_type, isa))?,
         })
     }
 }

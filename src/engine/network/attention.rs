@@ -6,6 +6,7 @@ use candle_nn::ops::softmax_last_dim;
 use super::Built;
 use super::layers::{Linear, expand_rows, wide};
 use crate::engine::checkpoint::Parameters;
+use crate::engine::kernel::{self, Isa};
 
 /// Scores computed at once, over all rows and heads: 64 MiB of f32. Longer queries are taken in pieces.
 const SCORES: usize = 1 << 24;
@@ -26,48 +27,48 @@ pub(super) struct Precision {
     pub(super) upcast: bool,
 }
 
-/// The keys and values of all heads, `[rows * heads, positions, width / heads]` each.
+/// Keys and values, `[rows, positions, width]` each, the heads side by side.
 #[derive(Clone)]
 pub(super) struct KeyValue {
     keys: Tensor,
     values: Tensor,
     heads: usize,
+    isa: Option<Isa>,
 }
 
 impl KeyValue {
-    /// From `[rows, positions, width]`.
-    pub(super) fn new(keys: &Tensor, values: &Tensor, heads: usize) -> Result<Self> {
-        Ok(Self { keys: split_heads(keys, heads)?, values: split_heads(values, heads)?, heads })
-    }
-
     /// The number of rows.
     pub(super) fn rows(&self) -> Result<usize> {
-        Ok(self.keys.dim(0)? / self.heads)
+        self.keys.dim(0)
     }
 
     /// These rows in this order, by an index tensor.
     pub(super) fn select(&self, rows: &Tensor) -> Result<Self> {
-        let pick = |x: &Tensor| {
-            let (all, positions, width) = x.dims3()?;
-            let x = x.reshape((all / self.heads, self.heads, positions, width))?.index_select(rows, 0)?;
-            x.reshape(((), positions, width))
-        };
-        Ok(Self { keys: pick(&self.keys)?, values: pick(&self.values)?, heads: self.heads })
+        let (keys, values) = (self.keys.index_select(rows, 0)?, self.values.index_select(rows, 0)?);
+        Ok(Self { keys, values, ..*self })
     }
 
     /// `queries` `[rows or 1, positions, width]` to `[rows, positions, width]`; a single row asks for all rows.
     pub(super) fn attend(&self, queries: &Tensor, mask: Mask, precision: Precision) -> Result<Tensor> {
+        match self.isa {
+            Some(isa) if mask == Mask::None => kernel::attention(isa, queries, &self.keys, &self.values, self.heads),
+            _ => self.attend_plainly(queries, mask, precision),
+        }
+    }
+
+    fn attend_plainly(&self, queries: &Tensor, mask: Mask, precision: Precision) -> Result<Tensor> {
         let rows = self.rows()?;
         let (_, positions, width) = queries.dims3()?;
-        let queries = expand_rows(&split(queries, self.heads)?, rows)?.contiguous()?;
-        let queries = queries.reshape((rows * self.heads, positions, width / self.heads))?;
+        let queries = split_heads(&expand_rows(queries, rows)?, self.heads)?;
         let queries = (queries / ((width / self.heads) as f64).sqrt())?;
+        let keys = split_heads(&self.keys, self.heads)?.transpose(1, 2)?;
+        let values = split_heads(&self.values, self.heads)?;
 
         let chunk = (SCORES / (rows * self.heads * self.keys.dim(1)?).max(1)).clamp(1, positions);
         let mut pieces = Vec::with_capacity(positions.div_ceil(chunk));
         for start in (0..positions).step_by(chunk) {
-            let length = chunk.min(positions - start);
-            pieces.push(self.attend_piece(&queries.narrow(1, start, length)?, start, mask, precision)?);
+            let queries = queries.narrow(1, start, chunk.min(positions - start))?;
+            pieces.push(attend_piece(&queries, &keys, &values, start, mask, precision)?);
         }
         let attended = if pieces.len() == 1 { pieces.remove(0) } else { Tensor::cat(&pieces, 1)? };
         attended
@@ -75,19 +76,26 @@ impl KeyValue {
             .transpose(1, 2)?
             .reshape((rows, positions, width))
     }
+}
 
-    fn attend_piece(&self, queries: &Tensor, start: usize, mask: Mask, precision: Precision) -> Result<Tensor> {
-        let keys = self.keys.transpose(1, 2)?;
-        let scores = if precision.upcast { wide(queries)?.matmul(&wide(&keys)?)? } else { queries.matmul(&keys)? };
-        let scores = match mask {
-            Mask::None => scores,
-            Mask::Causal => {
-                let (_, length, all) = scores.dims3()?;
-                scores.broadcast_add(&causal_mask(start, length, all, &scores)?)?
-            }
-        };
-        softmax_last_dim(&scores)?.to_dtype(self.values.dtype())?.matmul(&self.values)
-    }
+/// `queries` from position `start` on, and `values`, are `[rows * heads, positions, width / heads]`, `keys` transposed.
+fn attend_piece(
+    queries: &Tensor,
+    keys: &Tensor,
+    values: &Tensor,
+    start: usize,
+    mask: Mask,
+    precision: Precision,
+) -> Result<Tensor> {
+    let scores = if precision.upcast { wide(queries)?.matmul(&wide(keys)?)? } else { queries.matmul(keys)? };
+    let scores = match mask {
+        Mask::None => scores,
+        Mask::Causal => {
+            let (_, length, all) = scores.dims3()?;
+            scores.broadcast_add(&causal_mask(start, length, all, &scores)?)?
+        }
+    };
+    softmax_last_dim(&scores)?.to_dtype(values.dtype())?.matmul(values)
 }
 
 /// 0 where a position may look, minus infinity where it may not: `[length, all]`.
@@ -97,15 +105,11 @@ fn causal_mask(start: usize, length: usize, all: usize, like: &Tensor) -> Result
     Tensor::from_vec(mask, (length, all), like.device())?.to_dtype(like.dtype())
 }
 
-/// `[rows, positions, width]` to `[rows, heads, positions, width / heads]`.
-fn split(x: &Tensor, heads: usize) -> Result<Tensor> {
-    let (rows, positions, width) = x.dims3()?;
-    x.reshape((rows, positions, heads, width / heads))?.transpose(1, 2)
-}
-
+/// `[rows, positions, width]` to `[rows * heads, positions, width / heads]`.
 fn split_heads(x: &Tensor, heads: usize) -> Result<Tensor> {
-    let (_, positions, width) = x.dims3()?;
-    split(x, heads)?.contiguous()?.reshape(((), positions, width / heads))
+    let (rows, positions, width) = x.dims3()?;
+    let x = x.contiguous()?.reshape((rows, positions, heads, width / heads))?;
+    x.transpose(1, 2)?.contiguous()?.reshape((rows * heads, positions, width / heads))
 }
 
 /// The names of an attention's four layers in a checkpoint.
@@ -127,27 +131,26 @@ impl Names {
 
 /// Attention of positions to each other.
 pub(super) struct SelfAttention {
-    query: Linear,
-    key: Linear,
-    value: Linear,
+    /// Queries, keys and values one after another.
+    input: Linear,
     out: Linear,
     heads: usize,
     mask: Mask,
     precision: Precision,
+    isa: Option<Isa>,
 }
 
 impl SelfAttention {
     /// With biases everywhere, or for the output alone.
     pub(super) fn new(width: usize, heads: usize, names: &Names, biased: bool, at: &Parameters) -> Built<Self> {
-        let project = if biased { Linear::new } else { Linear::without_bias };
+        let inputs = [names.query, names.key, names.value].map(|name| at.pp(name));
         Ok(Self {
-            query: project(width, width, &at.pp(names.query))?,
-            key: project(width, width, &at.pp(names.key))?,
-            value: project(width, width, &at.pp(names.value))?,
+            input: Linear::side_by_side(width, biased, &inputs)?,
             out: Linear::new(width, width, &at.pp(names.out))?,
             heads,
             mask: Mask::None,
             precision: Precision { upcast: false },
+            isa: at.isa(),
         })
     }
 
@@ -159,10 +162,13 @@ impl SelfAttention {
         Self { precision, ..self }
     }
 
-    /// `[rows, positions, width]` to the same shape.
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let memory = KeyValue::new(&self.key.forward(x)?, &self.value.forward(x)?, self.heads)?;
-        self.out.forward(&memory.attend(&self.query.forward(x)?, self.mask, self.precision)?)
+    /// `x` `[rows, positions, width]` to the same shape, plus `residual`.
+    pub(super) fn forward_added(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        let width = x.dim(2)?;
+        let inputs = self.input.forward(x)?;
+        let part = |index: usize| inputs.narrow(2, index * width, width);
+        let memory = KeyValue { keys: part(1)?, values: part(2)?, heads: self.heads, isa: self.isa };
+        self.out.forward_added(&memory.attend(&part(0)?, self.mask, self.precision)?, residual)
     }
 }
 
@@ -171,12 +177,14 @@ pub(super) struct TextProjection {
     key: Linear,
     value: Linear,
     heads: usize,
+    isa: Option<Isa>,
 }
 
 impl TextProjection {
     /// `[rows, tokens, text width]` to keys and values.
     pub(super) fn forward(&self, text: &Tensor) -> Result<KeyValue> {
-        KeyValue::new(&self.key.forward(text)?, &self.value.forward(text)?, self.heads)
+        let (keys, values) = (self.key.forward(text)?, self.value.forward(text)?);
+        Ok(KeyValue { keys, values, heads: self.heads, isa: self.isa })
     }
 }
 
@@ -208,6 +216,7 @@ impl CrossAttention {
             key: Linear::without_bias(text_width, width, &at.pp(names.key))?,
             value: Linear::without_bias(text_width, width, &at.pp(names.value))?,
             heads,
+            isa: at.isa(),
         });
         Ok(Self {
             query: Linear::without_bias(width, width, &at.pp(names.query))?,
@@ -217,9 +226,10 @@ impl CrossAttention {
         })
     }
 
-    /// `x` `[rows or 1, positions, width]` and the text's keys and values for all slots to `[rows, positions, width]`.
-    pub(super) fn forward(&self, x: &Tensor, text: &[KeyValue]) -> Result<Tensor> {
+    /// `x` `[rows or 1, positions, width]` and the text's keys and values for all slots to `[rows, positions, width]`,
+    /// plus `residual`, like `x`.
+    pub(super) fn forward_added(&self, x: &Tensor, text: &[KeyValue], residual: &Tensor) -> Result<Tensor> {
         let attended = text[self.slot].attend(&self.query.forward(x)?, Mask::None, self.precision)?;
-        self.out.forward(&attended)
+        self.out.forward_added(&attended, residual)
     }
 }

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::Built;
 use super::attention::{Names, SelfAttention};
-use super::layers::{Conv2d, GroupNorm};
+use super::layers::{Conv2d, GroupNorm, picture, positions};
 use super::resnet::{Resnet, ResnetShape, Upsample};
 use crate::engine::checkpoint::Parameters;
 use crate::model::card::KlCard;
@@ -92,7 +92,7 @@ impl KlDecoder {
                 x = upsample.forward(&x, None)?;
             }
         }
-        self.conv_out.forward(&self.norm_out.forward(&x)?.silu()?)
+        self.conv_out.forward(&self.norm_out.forward_silu(&x)?)
     }
 }
 
@@ -113,8 +113,7 @@ impl PlaceAttention {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let positions = self.norm.forward(x)?.flatten_from(2)?.transpose(1, 2)?.contiguous()?;
-        let attended = self.attention.forward(&positions)?.transpose(1, 2)?.reshape(x.shape())?;
-        attended + x
+        let normed = positions(&self.norm.forward(x)?)?;
+        picture(&self.attention.forward_added(&normed, &positions(x)?)?, x)
     }
 }

@@ -1,133 +1,230 @@
-//! The layers that everything is made of.
+//! The layers that everything is made of, each by the machine's own kernels or, on other devices and in other types, by
+//! candle's operations.
 
 use candle_core::{D, DType, Result, Tensor};
 
 use super::Built;
 use crate::engine::checkpoint::Parameters;
+pub(super) use crate::engine::kernel::After;
+use crate::engine::kernel::{self, Geometry, Isa};
 
 /// y = x W^T + b over the last dimension.
-pub(super) struct Linear {
-    /// `[in, out]`, a view of the stored `[out, in]`.
-    weight: Tensor,
-    bias: Option<Tensor>,
+pub(super) enum Linear {
+    Packed(kernel::Linear),
+    Plain {
+        /// `[in, out]`, a view of the stored `[out, in]`.
+        weight: Tensor,
+        bias: Option<Tensor>,
+    },
 }
 
 impl Linear {
     pub(super) fn new(inputs: usize, outputs: usize, at: &Parameters) -> Built<Self> {
-        let unbiased = Self::without_bias(inputs, outputs, at)?;
-        Ok(Self { bias: Some(at.get(outputs, "bias")?), ..unbiased })
+        let (weight, bias) = (at.get((outputs, inputs), "weight")?, at.get(outputs, "bias")?);
+        Ok(Self::from_tensors(&weight, Some(bias), at.isa())?)
     }
 
     pub(super) fn without_bias(inputs: usize, outputs: usize, at: &Parameters) -> Built<Self> {
-        Ok(Self { weight: at.get((outputs, inputs), "weight")?.t()?, bias: None })
+        Ok(Self::from_tensors(&at.get((outputs, inputs), "weight")?, None, at.isa())?)
     }
 
     /// A 1x1 convolution's weights as a layer over channels-last vectors.
     pub(super) fn from_convolution(inputs: usize, outputs: usize, at: &Parameters) -> Built<Self> {
-        let weight = at.get((outputs, inputs, 1, 1), "weight")?.reshape((outputs, inputs))?.t()?;
-        Ok(Self { weight, bias: Some(at.get(outputs, "bias")?) })
+        let weight = at.get((outputs, inputs, 1, 1), "weight")?.reshape((outputs, inputs))?;
+        Ok(Self::from_tensors(&weight, Some(at.get(outputs, "bias")?), at.isa())?)
     }
 
-    /// Two layers that share this one's outputs between them, first half and second half.
-    pub(super) fn halves(self) -> Result<(Self, Self)> {
-        let half = self.weight.dim(1)? / 2;
-        let part = |start| -> Result<Self> {
-            let bias = self.bias.as_ref().map(|bias| bias.narrow(0, start, half)).transpose()?;
-            Ok(Self { weight: self.weight.narrow(1, start, half)?, bias })
+    /// Several layers with the same input as one, their outputs one after another.
+    pub(super) fn side_by_side(width: usize, biased: bool, at: &[Parameters]) -> Built<Self> {
+        let weights = at.iter().map(|at| at.get((width, width), "weight")).collect::<Built<Vec<_>>>()?;
+        let bias = if biased {
+            let biases = at.iter().map(|at| at.get(width, "bias")).collect::<Built<Vec<_>>>()?;
+            Some(Tensor::cat(&biases, 0)?)
+        } else {
+            None
         };
-        Ok((part(0)?, part(half)?))
+        Ok(Self::from_tensors(&Tensor::cat(&weights, 0)?, bias, at[0].isa())?)
+    }
+
+    /// From `[out, in]` and `[out]`.
+    fn from_tensors(weight: &Tensor, bias: Option<Tensor>, isa: Option<Isa>) -> Result<Self> {
+        Ok(match isa {
+            Some(isa) => Self::Packed(kernel::Linear::new(isa, weight, bias.as_ref())?),
+            None => Self::Plain { weight: weight.t()?, bias },
+        })
     }
 
     /// `[.., in]` to `[.., out]`.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let mut shape = x.dims().to_vec();
-        let inputs = shape.pop().unwrap_or(1);
-        shape.push(self.weight.dim(1)?);
-        let y = x.reshape(((), inputs))?.matmul(&self.weight)?;
-        let y = match &self.bias {
-            Some(bias) => y.broadcast_add(bias)?,
-            None => y,
+        match self {
+            Self::Packed(layer) => layer.forward(x, After::default()),
+            Self::Plain { weight, bias } => {
+                let mut shape = x.dims().to_vec();
+                let inputs = shape.pop().unwrap_or(1);
+                shape.push(weight.dim(1)?);
+                let y = x.reshape(((), inputs))?.matmul(weight)?;
+                let y = match bias {
+                    Some(bias) => y.broadcast_add(bias)?,
+                    None => y,
+                };
+                y.reshape(shape)
+            }
+        }
+    }
+
+    /// Plus `residual`, which may have a single row for all rows.
+    pub(super) fn forward_added(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Packed(layer) => layer.forward(x, After { residual: Some(residual), ..After::default() }),
+            Self::Plain { .. } => self.forward(x)?.broadcast_add(residual),
+        }
+    }
+}
+
+/// a * gelu(g) with `[a, g]` = x W^T + b over the last dimension.
+pub(super) enum GatedLinear {
+    Packed(kernel::Linear),
+    Plain { value: Linear, gate: Linear },
+}
+
+impl GatedLinear {
+    /// `outputs` counts the values alone.
+    pub(super) fn new(inputs: usize, outputs: usize, at: &Parameters) -> Built<Self> {
+        let (weight, bias) = (at.get((2 * outputs, inputs), "weight")?, at.get(2 * outputs, "bias")?);
+        if let Some(isa) = at.isa() {
+            return Ok(Self::Packed(kernel::Linear::gated(isa, &weight, Some(&bias))?));
+        }
+        let half = |start| {
+            Linear::from_tensors(&weight.narrow(0, start, outputs)?, Some(bias.narrow(0, start, outputs)?), None)
         };
-        y.reshape(shape)
+        Ok(Self::Plain { value: half(0)?, gate: half(outputs)? })
+    }
+
+    /// `[.., in]` to `[.., out]`.
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Packed(layer) => layer.forward(x, After::default()),
+            Self::Plain { value, gate } => value.forward(x)? * gate.forward(x)?.gelu_erf()?,
+        }
     }
 }
 
 /// A two-dimensional convolution.
-pub(super) struct Conv2d {
-    kernel: Kernel,
-    /// `[1, out, 1, 1]`.
-    bias: Option<Tensor>,
+pub(super) enum Conv2d {
+    Packed(kernel::Conv2d),
+    Plain {
+        kernel: Kernel,
+        /// `[1, out, 1, 1]`.
+        bias: Option<Tensor>,
+    },
 }
 
 /// A convolution's weights, laid out for the way in which it is computed.
-enum Kernel {
+pub(super) enum Kernel {
     /// `[out, in]`: a matrix product at each place.
     Point(Tensor),
     /// `[out, size * size * in]`, stride 1: one matrix product with all patches.
     Patches { weight: Tensor, size: usize, padding: usize },
     /// `[out, in, size, size]`: candle's convolution.
-    Plain { weight: Tensor, stride: usize, padding: usize },
+    Direct { weight: Tensor, geometry: Geometry },
 }
 
 impl Conv2d {
     /// With as much padding as keeps the size.
     pub(super) fn new(inputs: usize, outputs: usize, size: usize, at: &Parameters) -> Built<Self> {
-        let unbiased = Self::without_bias(inputs, outputs, size, at)?;
-        let bias = at.get(outputs, "bias")?.reshape((1, outputs, 1, 1))?;
-        Ok(Self { bias: Some(bias), ..unbiased })
+        let weight = at.get((outputs, inputs, size, size), "weight")?;
+        let geometry = Geometry { size, stride: 1, padding: (size / 2, size / 2) };
+        Ok(Self::from_tensors(&weight, Some(at.get(outputs, "bias")?), geometry, at.isa())?)
     }
 
     /// With as much padding as keeps the size.
     pub(super) fn without_bias(inputs: usize, outputs: usize, size: usize, at: &Parameters) -> Built<Self> {
         let weight = at.get((outputs, inputs, size, size), "weight")?;
-        let padding = size / 2;
-        let kernel = if size == 1 {
-            Kernel::Point(weight.reshape((outputs, inputs))?)
-        } else if weight.device().is_cpu() {
-            // The place in the kernel first, so that the patches of a place are blocks to copy.
-            let weight = weight.permute((0, 2, 3, 1))?.reshape((outputs, size * size * inputs))?;
-            Kernel::Patches { weight, size, padding }
-        } else {
-            Kernel::Plain { weight, stride: 1, padding }
-        };
-        Ok(Self { kernel, bias: None })
+        let geometry = Geometry { size, stride: 1, padding: (size / 2, size / 2) };
+        Ok(Self::from_tensors(&weight, None, geometry, at.isa())?)
     }
 
-    /// With a stride of 2.
-    pub(super) fn halving(channels: usize, size: usize, padding: usize, at: &Parameters) -> Built<Self> {
+    /// With a stride of 2; `padding` before the first pixel and behind the last.
+    pub(super) fn halving(channels: usize, size: usize, padding: (usize, usize), at: &Parameters) -> Built<Self> {
         let weight = at.get((channels, channels, size, size), "weight")?;
-        let bias = at.get(channels, "bias")?.reshape((1, channels, 1, 1))?;
-        Ok(Self { kernel: Kernel::Plain { weight, stride: 2, padding }, bias: Some(bias) })
+        let geometry = Geometry { size, stride: 2, padding };
+        Ok(Self::from_tensors(&weight, Some(at.get(channels, "bias")?), geometry, at.isa())?)
+    }
+
+    fn from_tensors(weight: &Tensor, bias: Option<Tensor>, geometry: Geometry, isa: Option<Isa>) -> Result<Self> {
+        if let Some(isa) = isa {
+            return Ok(Self::Packed(kernel::Conv2d::new(isa, weight, bias.as_ref(), geometry)?));
+        }
+        let (outputs, inputs, size, _) = weight.dims4()?;
+        let kernel = if size == 1 {
+            Kernel::Point(weight.reshape((outputs, inputs))?)
+        } else if weight.device().is_cpu() && geometry.stride == 1 {
+            // The place in the kernel first, so that the patches of a place are blocks to copy.
+            let weight = weight.permute((0, 2, 3, 1))?.reshape((outputs, size * size * inputs))?;
+            Kernel::Patches { weight, size, padding: geometry.padding.0 }
+        } else {
+            Kernel::Direct { weight: weight.clone(), geometry }
+        };
+        let bias = bias.map(|bias| bias.reshape((1, outputs, 1, 1))).transpose()?;
+        Ok(Self::Plain { kernel, bias })
     }
 
     /// `[rows, in, height, width]` to `[rows, out, height / stride, width / stride]`.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = self.forward_unbiased(x)?;
-        match &self.bias {
-            Some(bias) => y.broadcast_add(bias),
-            None => Ok(y),
+        self.forward_and(x, After::default())
+    }
+
+    /// The same, and what is to be done to the outputs.
+    pub(super) fn forward_and(&self, x: &Tensor, after: After<'_>) -> Result<Tensor> {
+        match self {
+            Self::Packed(layer) => layer.forward(x, None, after),
+            Self::Plain { kernel, bias } => {
+                let shift = after.shift.map(|shift| shift.reshape((1, (), 1, 1))).transpose()?;
+                // The bias and the shift in one go.
+                let shift = match (bias, shift) {
+                    (Some(bias), Some(shift)) => Some((bias + shift)?),
+                    (bias, shift) => bias.clone().or(shift),
+                };
+                let mut y = kernel.forward(x)?;
+                if let Some(shift) = shift {
+                    y = y.broadcast_add(&shift)?;
+                }
+                if let Some(residual) = after.residual {
+                    y = y.broadcast_add(residual)?;
+                }
+                if after.relu { y.relu() } else { Ok(y) }
+            }
         }
     }
 
-    /// Without the bias, plus `shift` `[1, out, 1, 1]` and the bias in one go.
-    pub(super) fn forward_shifted(&self, x: &Tensor, shift: &Tensor) -> Result<Tensor> {
-        let shift = match &self.bias {
-            Some(bias) => (bias + shift)?,
-            None => shift.clone(),
-        };
-        self.forward_unbiased(x)?.broadcast_add(&shift)
+    /// Of `x` enlarged to `size` (height, width), or to twice its size, by nearest neighbours.
+    pub(super) fn forward_enlarged(&self, x: &Tensor, size: Option<(usize, usize)>) -> Result<Tensor> {
+        let size = size.unwrap_or((2 * x.dim(D::Minus2)?, 2 * x.dim(D::Minus1)?));
+        match self {
+            Self::Packed(layer) => layer.forward(x, Some(size), After::default()),
+            Self::Plain { .. } => self.forward(&x.upsample_nearest2d(size.0, size.1)?),
+        }
     }
+}
 
-    fn forward_unbiased(&self, x: &Tensor) -> Result<Tensor> {
-        match &self.kernel {
-            Kernel::Point(weight) => {
+impl Kernel {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Point(weight) => {
                 let (outputs, inputs) = weight.dims2()?;
                 let (rows, _, height, width) = x.dims4()?;
                 let weight = weight.unsqueeze(0)?.broadcast_as((rows, outputs, inputs))?;
                 weight.matmul(&x.flatten_from(2)?)?.reshape((rows, outputs, height, width))
             }
-            Kernel::Patches { weight, size, padding } => convolve_by_matmul(x, weight, *size, *padding),
-            Kernel::Plain { weight, stride, padding } => x.conv2d(weight, *padding, *stride, 1, 1),
+            Self::Patches { weight, size, padding } => convolve_by_matmul(x, weight, *size, *padding),
+            Self::Direct { weight, geometry: Geometry { stride, padding: (before, behind), .. } } => {
+                if before == behind {
+                    x.conv2d(weight, *before, *stride, 1, 1)
+                } else {
+                    let x = x.pad_with_zeros(2, *before, *behind)?.pad_with_zeros(3, *before, *behind)?;
+                    x.conv2d(weight, 0, *stride, 1, 1)
+                }
+            }
         }
     }
 }
@@ -168,46 +265,83 @@ fn convolve_by_matmul(x: &Tensor, weight: &Tensor, kernel: usize, padding: usize
 /// (Wu and He, arXiv 1803.08494).
 pub(super) struct GroupNorm {
     groups: usize,
-    epsilon: f64,
-    /// `[1, channels, 1]`.
-    scale: Tensor,
-    /// `[1, channels, 1]`.
-    shift: Tensor,
+    kind: GroupNormKind,
+}
+
+enum GroupNormKind {
+    Packed(kernel::Norm),
+    Plain {
+        epsilon: f64,
+        /// `[1, channels, 1]`.
+        scale: Tensor,
+        /// `[1, channels, 1]`.
+        shift: Tensor,
+    },
 }
 
 impl GroupNorm {
     pub(super) fn new(groups: usize, channels: usize, epsilon: f64, at: &Parameters) -> Built<Self> {
-        let scale = at.get(channels, "weight")?.reshape((1, channels, 1))?;
-        let shift = at.get(channels, "bias")?.reshape((1, channels, 1))?;
-        Ok(Self { groups, epsilon, scale, shift })
+        let (scale, shift) = (at.get(channels, "weight")?, at.get(channels, "bias")?);
+        let kind = match at.isa() {
+            Some(isa) => GroupNormKind::Packed(kernel::Norm::new(isa, epsilon, &scale, &shift)?),
+            None => GroupNormKind::Plain {
+                epsilon,
+                scale: scale.reshape((1, channels, 1))?,
+                shift: shift.reshape((1, channels, 1))?,
+            },
+        };
+        Ok(Self { groups, kind })
     }
 
-    /// `[rows, channels, ..]` to the same shape.
+    /// `[rows, channels, height, width]` to the same shape.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (rows, channels) = (x.dim(0)?, x.dim(1)?);
-        let count = x.elem_count() / (rows * self.groups);
-        // Sums of half-precision numbers overflow.
-        let grouped = wide(&x.reshape((rows, self.groups, count))?)?;
-        let mean = (grouped.sum_keepdim(2)? / count as f64)?;
-        let centred = grouped.broadcast_sub(&mean)?;
-        let variance = (centred.sqr()?.sum_keepdim(2)? / count as f64)?;
-        let factor = (variance + self.epsilon)?.sqrt()?.recip()?;
-        let normed = centred.broadcast_mul(&factor)?.to_dtype(x.dtype())?.reshape((rows, channels, ()))?;
-        normed.broadcast_mul(&self.scale)?.broadcast_add(&self.shift)?.reshape(x.shape())
+        match &self.kind {
+            GroupNormKind::Packed(norm) => norm.group(x, self.groups, false),
+            GroupNormKind::Plain { epsilon, scale, shift } => {
+                let (rows, channels) = (x.dim(0)?, x.dim(1)?);
+                let count = x.elem_count() / (rows * self.groups);
+                // Sums of half-precision numbers overflow.
+                let grouped = wide(&x.reshape((rows, self.groups, count))?)?;
+                let mean = (grouped.sum_keepdim(2)? / count as f64)?;
+                let centred = grouped.broadcast_sub(&mean)?;
+                let variance = (centred.sqr()?.sum_keepdim(2)? / count as f64)?;
+                let factor = (variance + *epsilon)?.sqrt()?.recip()?;
+                let normed = centred.broadcast_mul(&factor)?.to_dtype(x.dtype())?.reshape((rows, channels, ()))?;
+                normed.broadcast_mul(scale)?.broadcast_add(shift)?.reshape(x.shape())
+            }
+        }
+    }
+
+    /// The same and then silu.
+    pub(super) fn forward_silu(&self, x: &Tensor) -> Result<Tensor> {
+        match &self.kind {
+            GroupNormKind::Packed(norm) => norm.group(x, self.groups, true),
+            GroupNormKind::Plain { .. } => self.forward(x)?.silu(),
+        }
     }
 }
 
 /// Normalisation over the last dimension, then a scale and a shift for each of its places (arXiv 1607.06450).
-pub(super) struct LayerNorm(candle_nn::LayerNorm);
+pub(super) enum LayerNorm {
+    Packed(kernel::Norm),
+    Plain(candle_nn::LayerNorm),
+}
 
 impl LayerNorm {
     pub(super) fn new(width: usize, epsilon: f64, at: &Parameters) -> Built<Self> {
-        Ok(Self(candle_nn::LayerNorm::new(at.get(width, "weight")?, at.get(width, "bias")?, epsilon)))
+        let (scale, shift) = (at.get(width, "weight")?, at.get(width, "bias")?);
+        Ok(match at.isa() {
+            Some(isa) => Self::Packed(kernel::Norm::new(isa, epsilon, &scale, &shift)?),
+            None => Self::Plain(candle_nn::LayerNorm::new(scale, shift, epsilon)),
+        })
     }
 
     /// `[.., width]` to the same shape.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        candle_nn::Module::forward(&self.0, x)
+        match self {
+            Self::Packed(norm) => norm.layer(x),
+            Self::Plain(norm) => candle_nn::Module::forward(norm, x),
+        }
     }
 }
 
@@ -219,12 +353,6 @@ pub(super) fn wide(x: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// Every pixel becomes a square of 2x2, or as much as fills `size` (height, width): nearest neighbours.
-pub(super) fn upsample(x: &Tensor, size: Option<(usize, usize)>) -> Result<Tensor> {
-    let (height, width) = size.unwrap_or((2 * x.dim(D::Minus2)?, 2 * x.dim(D::Minus1)?));
-    x.upsample_nearest2d(height, width)
-}
-
 /// As many rows as `rows`: a single row stands for all.
 pub(super) fn expand_rows(x: &Tensor, rows: usize) -> Result<Tensor> {
     if x.dim(0)? == rows {
@@ -233,4 +361,26 @@ pub(super) fn expand_rows(x: &Tensor, rows: usize) -> Result<Tensor> {
     let mut shape = x.dims().to_vec();
     shape[0] = rows;
     x.broadcast_as(shape)
+}
+
+/// A picture `[rows, channels, height, width]` as positions `[rows, height * width, channels]`.
+pub(super) fn positions(x: &Tensor) -> Result<Tensor> {
+    x.permute((0, 2, 3, 1))?.flatten(1, 2)?.contiguous()
+}
+
+/// Positions as a picture that lies in memory as the picture `like` does, and has its size.
+pub(super) fn picture(positions: &Tensor, like: &Tensor) -> Result<Tensor> {
+    let (_, channels, height, width) = like.dims4()?;
+    let x = positions.reshape(((), height, width, channels))?.permute((0, 3, 1, 2))?;
+    if like.is_contiguous() { x.contiguous() } else { Ok(x) }
+}
+
+/// The channels of `x`, then those of `skip`, of which a single row stands for all rows.
+pub(super) fn join_channels(x: &Tensor, skip: &Tensor) -> Result<Tensor> {
+    let skip = expand_rows(skip, x.dim(0)?)?;
+    if x.is_contiguous() {
+        return Tensor::cat(&[x, &skip.contiguous()?], 1);
+    }
+    // Channels last.
+    Tensor::cat(&[kernel::channels_last(x)?, kernel::channels_last(&skip)?], 3)?.permute((0, 3, 1, 2))
 }

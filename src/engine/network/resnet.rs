@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::Built;
-use super::layers::{Conv2d, GroupNorm, Linear, upsample};
+use super::layers::{After, Conv2d, GroupNorm, Linear};
 use crate::engine::checkpoint::Parameters;
 
 /// What the norms and the time input of residual blocks have in common.
@@ -50,19 +50,18 @@ impl Resnet {
     /// `x` `[rows, inputs, height, width]` and `time`, the activated embedding `[1, time width]`, to
     /// `[rows, outputs, height, width]`.
     pub(super) fn forward(&self, x: &Tensor, time: Option<&Tensor>) -> Result<Tensor> {
-        let hidden = self.norm1.forward(x)?.silu()?;
-        let hidden = match (&self.time, time) {
-            (Some(project), Some(time)) => {
-                let shift = project.forward(time)?.unsqueeze(2)?.unsqueeze(3)?;
-                self.conv1.forward_shifted(&hidden, &shift)?
-            }
-            _ => self.conv1.forward(&hidden)?,
+        let shift = match (&self.time, time) {
+            (Some(project), Some(time)) => Some(project.forward(time)?.squeeze(0)?),
+            _ => None,
         };
-        let hidden = self.conv2.forward(&self.norm2.forward(&hidden)?.silu()?)?;
-        let sum = match &self.shortcut {
-            Some(shortcut) => (shortcut.forward(x)? + hidden)?,
-            None => (x + hidden)?,
+        let after = After { shift: shift.as_ref(), ..After::default() };
+        let hidden = self.conv1.forward_and(&self.norm1.forward_silu(x)?, after)?;
+        let residual = match &self.shortcut {
+            Some(shortcut) => shortcut.forward(x)?,
+            None => x.clone(),
         };
+        let after = After { residual: Some(&residual), ..After::default() };
+        let sum = self.conv2.forward_and(&self.norm2.forward_silu(&hidden)?, after)?;
         if self.scale_factor == 1.0 { Ok(sum) } else { sum / self.scale_factor }
     }
 }
@@ -75,7 +74,9 @@ pub(super) struct Downsample {
 
 impl Downsample {
     pub(super) fn new(channels: usize, padding: usize, at: &Parameters) -> Built<Self> {
-        let conv = Conv2d::halving(channels, 3, padding, &at.pp("conv"))?;
+        // Without padding, a line below and a column to the right only.
+        let sides = if padding == 0 { (0, 1) } else { (padding, padding) };
+        let conv = Conv2d::halving(channels, 3, sides, &at.pp("conv"))?;
         Ok(Self { conv, padding })
     }
 
@@ -87,11 +88,8 @@ impl Downsample {
                     "a side of 1 cannot be halved without padding: the picture is too small for this model"
                 )
             }
-            // A row below and a column to the right only.
-            self.conv.forward(&x.pad_with_zeros(2, 0, 1)?.pad_with_zeros(3, 0, 1)?)
-        } else {
-            self.conv.forward(x)
         }
+        self.conv.forward(x)
     }
 }
 
@@ -104,6 +102,6 @@ impl Upsample {
     }
 
     pub(super) fn forward(&self, x: &Tensor, size: Option<(usize, usize)>) -> Result<Tensor> {
-        self.0.forward(&upsample(x, size)?)
+        self.0.forward_enlarged(x, size)
     }
 }

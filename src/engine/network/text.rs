@@ -85,12 +85,12 @@ impl Layer {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = (self.attention.forward(&self.norm1.forward(x)?)? + x)?;
+        let x = self.attention.forward_added(&self.norm1.forward(x)?, x)?;
         let inner = self.linear1.forward(&self.norm2.forward(&x)?)?;
         let inner = match self.activation {
             TextActivation::QuickGelu => (&inner * candle_nn::ops::sigmoid(&(&inner * 1.702)?)?)?,
             TextActivation::Gelu => inner.gelu_erf()?,
         };
-        self.linear2.forward(&inner)? + x
+        self.linear2.forward_added(&inner, &x)
     }
 }

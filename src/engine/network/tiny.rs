@@ -3,12 +3,14 @@
 use candle_core::{Result, Tensor};
 
 use super::Built;
-use super::layers::{Conv2d, upsample};
+use super::layers::{After, Conv2d};
 use crate::engine::checkpoint::Parameters;
 use crate::model::card::TinyCard;
 
 /// Latents are squeezed softly into -3 to 3 first.
 const RANGE: f64 = 3.0;
+
+const RELU: After<'static> = After { shift: None, residual: None, relu: true };
 
 pub(super) struct TinyDecoder {
     conv_in: Conv2d,
@@ -48,15 +50,12 @@ impl TinyDecoder {
     /// `[rows, latent channels, height, width]` to `[rows, 3, ..]`, from -1 to 1.
     pub(super) fn forward(&self, latents: &Tensor) -> Result<Tensor> {
         let latents = ((latents / RANGE)?.tanh()? * RANGE)?;
-        let mut x = self.conv_in.forward(&latents)?.relu()?;
+        let mut x = self.conv_in.forward_and(&latents, RELU)?;
         for stage in &self.stages {
             for block in &stage.blocks {
                 x = block.forward(&x)?;
             }
-            if !stage.last {
-                x = upsample(&x, None)?;
-            }
-            x = stage.conv.forward(&x)?;
+            x = if stage.last { stage.conv.forward(&x)? } else { stage.conv.forward_enlarged(&x, None)? };
         }
         x.affine(2.0, -1.0)
     }
@@ -73,7 +72,7 @@ impl Block {
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let [first, second, third] = &self.0;
-        let hidden = third.forward(&second.forward(&first.forward(x)?.relu()?)?.relu()?)?;
-        (hidden + x)?.relu()
+        let hidden = second.forward_and(&first.forward_and(x, RELU)?, RELU)?;
+        third.forward_and(&hidden, After { residual: Some(x), ..RELU })
     }
 }

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::Built;
 use super::attention::{CrossAttention, KeyValue, Names, Precision, SelfAttention, TextProjections};
-use super::layers::{GroupNorm, LayerNorm, Linear};
+use super::layers::{GatedLinear, GroupNorm, LayerNorm, Linear, picture, positions};
 use crate::engine::checkpoint::Parameters;
 use crate::model::card::{TransformerCard, UNetCard};
 
@@ -52,32 +52,29 @@ impl Layer {
 
     fn forward(&self, x: &Tensor, text: &[KeyValue]) -> Result<Tensor> {
         let normed = self.norm1.forward(x)?;
-        let attended = match &self.attention1 {
-            FirstAttention::Positions(attention) => attention.forward(&normed)?,
-            FirstAttention::Text(attention) => attention.forward(&normed, text)?,
+        let x = match &self.attention1 {
+            FirstAttention::Positions(attention) => attention.forward_added(&normed, x)?,
+            FirstAttention::Text(attention) => attention.forward_added(&normed, text, x)?,
         };
-        let x = attended.broadcast_add(x)?;
-        let x = self.attention2.forward(&self.norm2.forward(&x)?, text)?.broadcast_add(&x)?;
-        self.feed_forward.forward(&self.norm3.forward(&x)?)? + x
+        let x = self.attention2.forward_added(&self.norm2.forward(&x)?, text, &x)?;
+        self.feed_forward.forward_added(&self.norm3.forward(&x)?, &x)
     }
 }
 
 /// W2 (a * gelu(g)) with [a, g] = W1 x, the gated unit of Shazeer (arXiv 2002.05202), gelu in its exact form.
 struct FeedForward {
-    value: Linear,
-    gate: Linear,
+    inner: GatedLinear,
     out: Linear,
 }
 
 impl FeedForward {
     fn new(width: usize, at: &Parameters) -> Built<Self> {
-        let (value, gate) = Linear::new(width, 8 * width, &at.pp("0.proj"))?.halves()?;
-        Ok(Self { value, gate, out: Linear::new(4 * width, width, &at.pp("2"))? })
+        let inner = GatedLinear::new(width, 4 * width, &at.pp("0.proj"))?;
+        Ok(Self { inner, out: Linear::new(4 * width, width, &at.pp("2"))? })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let gate = self.gate.forward(x)?.gelu_erf()?;
-        self.out.forward(&(self.value.forward(x)? * gate)?)
+    fn forward_added(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        self.out.forward_added(&self.inner.forward(x)?, residual)
     }
 }
 
@@ -112,13 +109,10 @@ impl SpatialTransformer {
 
     /// `x` may have a single row for all rows of the text: it is only multiplied where the text comes in.
     pub(super) fn forward(&self, x: &Tensor, text: &[KeyValue]) -> Result<Tensor> {
-        let (_, channels, height, width) = x.dims4()?;
-        let positions = self.norm.forward(x)?.flatten_from(2)?.transpose(1, 2)?.contiguous()?;
-        let mut hidden = self.project_in.forward(&positions)?;
+        let mut hidden = self.project_in.forward(&positions(&self.norm.forward(x)?)?)?;
         for layer in &self.layers {
             hidden = layer.forward(&hidden, text)?;
         }
-        let out = self.project_out.forward(&hidden)?.transpose(1, 2)?.reshape(((), channels, height, width))?;
-        out.broadcast_add(x)
+        picture(&self.project_out.forward_added(&hidden, &positions(x)?)?, x)
     }
 }

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use super::Built;
 use super::attention::{KeyValue, TextProjections};
-use super::layers::{Conv2d, GroupNorm, Linear, expand_rows};
+use super::layers::{Conv2d, GroupNorm, Linear, expand_rows, join_channels};
 use super::resnet::{Downsample, Resnet, ResnetShape, Upsample};
 use super::transformer::SpatialTransformer;
 use crate::engine::checkpoint::Parameters;
@@ -140,8 +140,7 @@ impl UNet {
         for level in &self.up {
             for block in &level.blocks {
                 if let Some(skip) = skips.pop() {
-                    let skip = expand_rows(&skip, x.dim(0)?)?.contiguous()?;
-                    x = Tensor::cat(&[x, skip], 1)?;
+                    x = join_channels(&x, &skip)?;
                 }
                 x = block.forward(&x, time, text)?;
             }
@@ -151,7 +150,7 @@ impl UNet {
                 x = upsample.forward(&x, size)?;
             }
         }
-        let x = self.conv_out.forward(&self.norm_out.forward(&x)?.silu()?)?;
+        let x = self.conv_out.forward(&self.norm_out.forward_silu(&x)?)?;
         expand_rows(&x, rows)?.contiguous()
     }
 }

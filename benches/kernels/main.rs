@@ -1,0 +1,137 @@
+//! The kernels against their plain twins made of candle's operations, layer by layer of a model's networks:
+//!
+//!     cargo bench --bench kernels -- [MODEL] [--size N] [--rows N] [--runs N] [--threads N] [--alone]
+//!
+//! MODEL is a folder in diffusers' layout or the built-in `mini`. Both run alternately in one process; times are of the
+//! processor, so that what else the machine does counts little. `--alone` leaves the twin out.
+
+use std::error::Error;
+use std::path::Path;
+use std::time::Duration;
+
+use candle_core::{DType, Device, Tensor};
+use cpu_time::ProcessTime;
+use sega::engine::kernel::Isa;
+use sega::engine::noise::NoiseStream;
+use sega::engine::{Model, ModelWeights};
+use sega::model::card::{Card, CardTexts};
+use sega::model::files::ModelFiles;
+
+type Fault = Box<dyn Error + Send + Sync>;
+
+struct Options {
+    model: String,
+    size: Option<usize>,
+    rows: usize,
+    runs: usize,
+    threads: usize,
+    alone: bool,
+}
+
+fn options() -> Result<Options, Fault> {
+    let mut options = Options { model: "mini".into(), size: None, rows: 4, runs: 5, threads: 0, alone: false };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut number = || -> Result<usize, Fault> { Ok(arguments.next().ok_or("a number is missing")?.parse()?) };
+        match argument.as_str() {
+            "--bench" => {}
+            "--alone" => options.alone = true,
+            "--size" => options.size = Some(number()?),
+            "--rows" => options.rows = number()?,
+            "--runs" => options.runs = number()?,
+            "--threads" => options.threads = number()?,
+            other => options.model = other.to_owned(),
+        }
+    }
+    Ok(options)
+}
+
+fn main() -> Result<(), Fault> {
+    let options = options()?;
+    rayon::ThreadPoolBuilder::new().num_threads(options.threads).build()?.install(|| compare(&options))
+}
+
+fn compare(options: &Options) -> Result<(), Fault> {
+    let files = ModelFiles::locate(&options.model, Path::new("."))?;
+    let card = Card::new(&CardTexts::gather(|path| files.text(path))?)?;
+    let weights = ModelWeights {
+        unet: files.weights("unet")?,
+        text_encoder: files.weights("text_encoder")?,
+        vae: files.weights("vae")?,
+    };
+    let device = Device::Cpu;
+    let load = |isa| {
+        let started = ProcessTime::now();
+        let model = Model::load_for(&card, &weights, &device, DType::F32, isa);
+        println!("loaded with {isa:?} in {:.2} s", started.elapsed().as_secs_f64());
+        model
+    };
+    let fast = load(Some(Isa::best()))?;
+    let plain = if options.alone { None } else { Some(load(None)?) };
+
+    let size = options.size.unwrap_or(16);
+    let noise = NoiseStream::new(1).normals(card.latent_channels() * size * size);
+    let latents = Tensor::from_vec(noise, (1, card.latent_channels(), size, size), &device)?;
+    let vocabulary = card.text.vocabulary;
+    let texts: Vec<Vec<u32>> = (0..options.rows)
+        .map(|row| (0..card.max_tokens()).map(|at| ((7 + 31 * row + 13 * at) % vocabulary) as u32).collect())
+        .collect();
+    let rows: Vec<usize> = (0..options.rows).collect();
+
+    type Work<'a> = dyn Fn(&Model) -> Result<Tensor, Fault> + 'a;
+    let encode = |model: &Model| -> Result<Tensor, Fault> { Ok(model.text.encode(&texts)?) };
+    let embeddings = encode(&fast)?;
+    let conditions = [Some(&fast), plain.as_ref()].map(|model| model.map(|model| model.unet.condition(&embeddings)));
+    let [fast_condition, plain_condition] = conditions.map(Option::transpose);
+    let (fast_condition, plain_condition) = (fast_condition?, plain_condition?);
+    let estimate = |model: &Model| -> Result<Tensor, Fault> {
+        let condition = if std::ptr::eq(model, &fast) { &fast_condition } else { &plain_condition };
+        let condition = condition.as_ref().ok_or("the model has no condition")?;
+        Ok(model.unet.forward(&latents, 500.0, condition, &rows)?)
+    };
+    let decode = |model: &Model| -> Result<Tensor, Fault> { Ok(model.decoder.decode(&latents)?) };
+    let works: [(&str, &Work); 3] = [("text encoder", &encode), ("u-net", &estimate), ("decoder", &decode)];
+
+    println!(
+        "{:<14}{:>12}{:>12}{:>12}{:>12}{:>9}{:>14}",
+        "", "min ms", "median ms", "twin min", "median", "ratio", "difference"
+    );
+    for (name, work) in works {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let mut difference = 0.0;
+        for _ in 0..options.runs {
+            let (time, result) = timed(|| work(&fast))?;
+            ours.push(time);
+            if let Some(plain) = &plain {
+                let (time, twin) = timed(|| work(plain))?;
+                theirs.push(time);
+                let largest = |x: Tensor| -> Result<f32, Fault> { Ok(x.abs()?.flatten_all()?.max(0)?.to_scalar()?) };
+                difference = largest((result - &twin)?)? / largest(twin)?;
+            }
+        }
+        let (ours, theirs) = (summary(&mut ours), summary(&mut theirs));
+        println!(
+            "{name:<14}{:>12.2}{:>12.2}{:>12.2}{:>12.2}{:>9.3}{difference:>14.1e}",
+            ours.0,
+            ours.1,
+            theirs.0,
+            theirs.1,
+            ours.1 / theirs.1
+        );
+    }
+    Ok(())
+}
+
+/// What work costs all threads together.
+fn timed<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<(Duration, T), Fault> {
+    let started = ProcessTime::now();
+    let result = work()?;
+    Ok((started.elapsed(), result))
+}
+
+/// Minimum and median in milliseconds.
+fn summary(times: &mut [Duration]) -> (f64, f64) {
+    times.sort();
+    let at = |index: usize| times.get(index).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3);
+    (at(0), at(times.len() / 2))
+}

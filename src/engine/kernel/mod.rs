@@ -1,0 +1,27 @@
+//! The layers of the network on the CPU, in f32: as fast as the machine multiplies.
+//!
+//! Each has a plain twin made of candle's operations in the network's layers, which computes on every device and in
+//! every type, and against which it is tested. What makes these faster: weights are packed once into the order in which
+//! they are read, inputs are read where they lie, what follows a product is done before its outputs leave the
+//! registers, and a product's outer loops keep to the caches. All unsafe code of the crate's own is here (and where a
+//! file is mapped).
+
+#![allow(
+    clippy::needless_range_loop,
+    reason = "loops over const bounds that index several arrays are unrolled as they stand"
+)]
+
+mod attention;
+mod convolution;
+mod math;
+mod norm;
+mod numbers;
+mod product;
+mod simd;
+mod threads;
+
+pub(super) use attention::attention;
+pub(super) use convolution::{After, Conv2d, Geometry, Linear};
+pub(super) use norm::Norm;
+pub(super) use numbers::channels_last;
+pub use simd::Isa;

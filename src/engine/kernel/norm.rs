@@ -1,0 +1,262 @@
+//! Group and layer normalisation.
+
+use candle_core::{Device, Result, Tensor};
+
+use super::math::silu;
+use super::numbers::{channels_last, picture, with_contiguous};
+use super::simd::{Isa, Simd, Task};
+use super::threads::{Shared, each, filled, threads_for};
+
+/// Multiplications that normalising a number is worth.
+const COST: usize = 16;
+/// Pixels whose sums are kept in f32.
+const SUMMED: usize = 256;
+
+/// The scale and the shift for each channel behind a normalisation.
+pub(in crate::engine) struct Norm {
+    isa: Isa,
+    epsilon: f64,
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+}
+
+impl Norm {
+    pub(in crate::engine) fn new(isa: Isa, epsilon: f64, scale: &Tensor, shift: &Tensor) -> Result<Self> {
+        Ok(Self { isa, epsilon, scale: scale.flatten_all()?.to_vec1()?, shift: shift.flatten_all()?.to_vec1()? })
+    }
+
+    /// Over the last dimension.
+    pub(in crate::engine) fn layer(&self, x: &Tensor) -> Result<Tensor> {
+        let width = self.scale.len();
+        let positions = x.elem_count() / width;
+        let normed = with_contiguous(x, |numbers| {
+            let threads = threads_for(numbers.len() * COST);
+            let chunk = positions.div_ceil(4 * threads).max(1);
+            // SAFETY: the jobs cover all positions, each of them once, and every position is written.
+            Ok(unsafe {
+                filled(numbers.len(), |out| {
+                    each(threads, positions.div_ceil(chunk), |job| {
+                        let start = job * chunk;
+                        let x = &numbers[start * width..(start + chunk).min(positions) * width];
+                        self.isa.run(Layer { norm: self, x, out: out.pointer().add(start * width) });
+                    });
+                })
+            })
+        })?;
+        Tensor::from_vec(normed, x.shape(), &Device::Cpu)
+    }
+
+    /// Over groups of channels and all places of `[rows, channels, height, width]`; then silu if `activated`.
+    pub(in crate::engine) fn group(&self, x: &Tensor, groups: usize, activated: bool) -> Result<Tensor> {
+        let (rows, channels, height, width) = x.dims4()?;
+        let pixels = height * width;
+        let normed = with_contiguous(&channels_last(x)?, |x| {
+            let threads = threads_for(x.len() * COST);
+            let parts = if threads == 1 { 1 } else { (2 * threads).div_ceil(rows).min(pixels) };
+            let chunk = pixels.div_ceil(parts);
+            let parts = pixels.div_ceil(chunk);
+            let part = |job: usize| {
+                let (row, part) = (job / parts, job % parts);
+                let start = row * pixels + part * chunk;
+                start..(start + chunk).min((row + 1) * pixels)
+            };
+            let first = |row: usize| &x[row * pixels * channels..][..channels];
+
+            let mut sums = vec![0f64; rows * parts * 2 * channels];
+            let shared = SharedSums(sums.as_mut_ptr());
+            each(threads, rows * parts, |job| {
+                let range = part(job);
+                let pixels = &x[range.start * channels..range.end * channels];
+                // SAFETY: each job has sums of its own.
+                unsafe {
+                    let sums = std::slice::from_raw_parts_mut(shared.pointer().add(job * 2 * channels), 2 * channels);
+                    self.isa.run(Sum { pixels, first: first(job / parts), sums });
+                }
+            });
+            let affine: Vec<Vec<f32>> = (0..rows)
+                .map(|row| {
+                    self.affine(&sums[row * parts * 2 * channels..][..parts * 2 * channels], first(row), pixels, groups)
+                })
+                .collect();
+            // SAFETY: the jobs cover all pixels, each of them once, and every pixel is written.
+            Ok(unsafe {
+                filled(x.len(), |out| {
+                    each(threads, rows * parts, |job| {
+                        let range = part(job);
+                        let x = &x[range.start * channels..range.end * channels];
+                        let (scale, shift) = affine[job / parts].split_at(channels);
+                        let out = Shared::pointer(out).add(range.start * channels);
+                        self.isa.run(Apply { x, scale, shift, activated, out });
+                    });
+                })
+            })
+        })?;
+        picture(normed, [rows, channels, height, width])
+    }
+
+    /// The scale and the shift of each channel of a row, from the sums of its parts: the sums of the differences to the
+    /// first pixel, and of their squares.
+    fn affine(&self, parts: &[f64], first: &[f32], pixels: usize, groups: usize) -> Vec<f32> {
+        let channels = first.len();
+        let count = pixels as f64;
+        let total = |at: usize| parts.chunks(2 * channels).map(|part| part[at]).sum::<f64>();
+        // Mean and sum of squared differences from it.
+        let moments: Vec<(f64, f64)> = (0..channels)
+            .map(|channel| {
+                let (sum, squares) = (total(channel), total(channels + channel));
+                (f64::from(first[channel]) + sum / count, squares - sum * sum / count)
+            })
+            .collect();
+        let mut affine = vec![0f32; 2 * channels];
+        let size = channels / groups;
+        for (group, moments) in moments.chunks(size).enumerate() {
+            let mean = moments.iter().map(|(mean, _)| mean).sum::<f64>() / size as f64;
+            let squares: f64 = moments.iter().map(|(own, squares)| squares + count * (own - mean).powi(2)).sum();
+            let factor = 1.0 / (squares / (count * size as f64) + self.epsilon).sqrt();
+            for channel in group * size..(group + 1) * size {
+                let scale = f64::from(self.scale[channel]) * factor;
+                affine[channel] = scale as f32;
+                affine[channels + channel] = (f64::from(self.shift[channel]) - mean * scale) as f32;
+            }
+        }
+        affine
+    }
+}
+
+/// Sums that jobs share: each writes to its own.
+#[derive(Clone, Copy)]
+struct SharedSums(*mut f64);
+
+// SAFETY: a pointer alone does nothing; its only user gives each job a range of its own.
+unsafe impl Send for SharedSums {}
+// SAFETY: as above.
+unsafe impl Sync for SharedSums {}
+
+impl SharedSums {
+    fn pointer(self) -> *mut f64 {
+        self.0
+    }
+}
+
+/// Sums of differences to `first`, and of their squares, for each channel.
+struct Sum<'a> {
+    pixels: &'a [f32],
+    first: &'a [f32],
+    sums: &'a mut [f64],
+}
+
+impl Task for Sum<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let channels = self.first.len();
+        let (sums, squares) = self.sums.split_at_mut(channels);
+        for start in (0..channels).step_by(4 * S::LANES) {
+            let channel = |n: usize| (start + n * S::LANES).min(channels);
+            let count = |n: usize| (channels - channel(n)).min(S::LANES);
+            for pixels in self.pixels.chunks(SUMMED * channels) {
+                // SAFETY: all loads are of channels that are there.
+                unsafe {
+                    let mut first = [S::splat(0.0); 4];
+                    for n in 0..4 {
+                        first[n] = S::load_some(self.first.as_ptr().add(channel(n)), count(n));
+                    }
+                    let (mut s, mut q) = ([S::splat(0.0); 4], [S::splat(0.0); 4]);
+                    for pixel in pixels.chunks_exact(channels) {
+                        for n in 0..4 {
+                            let x = S::load_some(pixel.as_ptr().add(channel(n)), count(n));
+                            let difference = S::sub(x, first[n]);
+                            s[n] = S::add(s[n], difference);
+                            q[n] = S::fma(difference, difference, q[n]);
+                        }
+                    }
+                    for n in 0..4 {
+                        let (mut sum, mut square) = ([0f32; 16], [0f32; 16]);
+                        S::store(sum.as_mut_ptr(), s[n]);
+                        S::store(square.as_mut_ptr(), q[n]);
+                        for lane in 0..count(n) {
+                            sums[channel(n) + lane] += f64::from(sum[lane]);
+                            squares[channel(n) + lane] += f64::from(square[lane]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// x * scale + shift for each channel, then silu.
+struct Apply<'a> {
+    x: &'a [f32],
+    scale: &'a [f32],
+    shift: &'a [f32],
+    activated: bool,
+    out: *mut f32,
+}
+
+impl Task for Apply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let channels = self.scale.len();
+        for start in (0..self.x.len()).step_by(channels) {
+            for channel in (0..channels).step_by(S::LANES) {
+                let count = channels - channel;
+                // SAFETY: the channels are there, in what is read as in what is written.
+                unsafe {
+                    let x = S::load_some(self.x.as_ptr().add(start + channel), count);
+                    let scale = S::load_some(self.scale.as_ptr().add(channel), count);
+                    let shift = S::load_some(self.shift.as_ptr().add(channel), count);
+                    let y = S::fma(x, scale, shift);
+                    let y = if self.activated { silu::<S>(y) } else { y };
+                    S::store_some(self.out.add(start + channel), y, count);
+                }
+            }
+        }
+    }
+}
+
+/// Normalises each position of a run.
+struct Layer<'a> {
+    norm: &'a Norm,
+    x: &'a [f32],
+    out: *mut f32,
+}
+
+impl Task for Layer<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let width = self.norm.scale.len();
+        for start in (0..self.x.len()).step_by(width) {
+            let x = &self.x[start..][..width];
+            // SAFETY: the numbers of the position are there, in what is read as in what is written. Those that are not
+            // there count 0 in the sum, and are taken out of the squares.
+            unsafe {
+                let mut sum = S::splat(0.0);
+                for at in (0..width).step_by(S::LANES) {
+                    sum = S::add(sum, S::load_some(x.as_ptr().add(at), width - at));
+                }
+                let mean = S::sum(sum) / width as f32;
+                let mut squares = S::splat(0.0);
+                for at in (0..width).step_by(S::LANES) {
+                    let centred = S::sub(S::load_some(x.as_ptr().add(at), width - at), S::splat(mean));
+                    squares = S::fma(centred, centred, squares);
+                }
+                let missing = width.next_multiple_of(S::LANES) - width;
+                let squares = S::sum(squares) - missing as f32 * mean * mean;
+                let factor = 1.0 / (squares.max(0.0) / width as f32 + self.norm.epsilon as f32).sqrt();
+                for at in (0..width).step_by(S::LANES) {
+                    let count = width - at;
+                    let centred = S::sub(S::load_some(x.as_ptr().add(at), count), S::splat(mean));
+                    let scale = S::mul(S::load_some(self.norm.scale.as_ptr().add(at), count), S::splat(factor));
+                    let shift = S::load_some(self.norm.shift.as_ptr().add(at), count);
+                    S::store_some(self.out.add(start + at), S::fma(centred, scale, shift), count);
+                }
+            }
+        }
+    }
+}

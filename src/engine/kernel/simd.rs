@@ -1,0 +1,276 @@
+//! Vectors of f32 as each instruction set has them, behind one trait, and the choice of the set at run time.
+//!
+//! A kernel is a [`Task`], written once for every [`Simd`]. [`Isa::run`] compiles it into a function that may use the
+//! set's instructions; everything below it must be inlined, or it would call a function for every addition.
+
+use std::fmt;
+
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+/// The rows of the tallest tile of any instruction set.
+pub(super) const MOST_ROWS: usize = 14;
+
+/// The operations of an instruction set on vectors of [`LANES`](Self::LANES) numbers.
+///
+/// # Safety
+///
+/// Everything here may be called only where the set is available; what takes a pointer reads or writes `LANES` numbers
+/// behind it, or `count` where a count is given.
+pub(super) trait Simd: Copy {
+    /// Numbers in a vector.
+    const LANES: usize;
+    /// Rows of a tile of a matrix product that is two vectors wide: as many as the registers hold.
+    const ROWS: usize;
+    /// A vector.
+    type V: Copy;
+
+    /// Runs a task in a function that may use the set's instructions.
+    unsafe fn call<T: Task>(task: T) -> T::Output;
+
+    unsafe fn splat(x: f32) -> Self::V;
+    unsafe fn load(from: *const f32) -> Self::V;
+    unsafe fn store(to: *mut f32, v: Self::V);
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The larger, or `b` if one is not a number.
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// The smaller, or `b` if one is not a number.
+    unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
+    /// 2^n, where `biased` is n + 1.5 * 2^23: the integer n then stands in the lowest bits.
+    unsafe fn power_of_two(biased: Self::V) -> Self::V;
+
+    #[inline(always)]
+    unsafe fn load_some(from: *const f32, count: usize) -> Self::V {
+        let mut buffer = [0f32; 16];
+        // SAFETY: the caller gives `count` numbers, and no vector is longer than the buffer.
+        unsafe {
+            if count >= Self::LANES {
+                return Self::load(from);
+            }
+            std::ptr::copy_nonoverlapping(from, buffer.as_mut_ptr(), count);
+            Self::load(buffer.as_ptr())
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_some(to: *mut f32, v: Self::V, count: usize) {
+        let mut buffer = [0f32; 16];
+        // SAFETY: as above.
+        unsafe {
+            if count >= Self::LANES {
+                return Self::store(to, v);
+            }
+            Self::store(buffer.as_mut_ptr(), v);
+            std::ptr::copy_nonoverlapping(buffer.as_ptr(), to, count);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn sum(v: Self::V) -> f32 {
+        // SAFETY: no vector is longer than the buffer.
+        unsafe {
+            let mut buffer = [0f32; 16];
+            Self::store(buffer.as_mut_ptr(), v);
+            buffer[..Self::LANES].iter().sum()
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn largest(v: Self::V) -> f32 {
+        // SAFETY: as above.
+        unsafe {
+            let mut buffer = [f32::NEG_INFINITY; 16];
+            Self::store(buffer.as_mut_ptr(), v);
+            buffer[..Self::LANES].iter().copied().fold(f32::NEG_INFINITY, f32::max)
+        }
+    }
+}
+
+/// A piece of work for any instruction set.
+pub(super) trait Task {
+    type Output;
+
+    /// # Safety
+    ///
+    /// The set must be available, and what the task's pointers point to must be there.
+    unsafe fn run<S: Simd>(self) -> Self::Output;
+}
+
+/// An instruction set that this machine has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Isa(Kind);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    Portable,
+}
+
+impl fmt::Debug for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Isa {
+    /// All that this machine has, the fastest first.
+    pub fn available() -> Vec<Self> {
+        let mut kinds = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f") {
+                kinds.push(Kind::Avx512);
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                kinds.push(Kind::Avx2);
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            kinds.push(Kind::Neon);
+        }
+        kinds.push(Kind::Portable);
+        kinds.into_iter().map(Self).collect()
+    }
+
+    /// The fastest.
+    pub fn best() -> Self {
+        Self::available()[0]
+    }
+
+    /// Numbers in a vector.
+    pub(super) fn lanes(self) -> usize {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => x86::Avx512::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => x86::Avx2::LANES,
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => neon::Neon::LANES,
+            Kind::Portable => Portable::LANES,
+        }
+    }
+
+    /// Rows of a tile.
+    pub(super) fn rows(self) -> usize {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => x86::Avx512::ROWS,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => x86::Avx2::ROWS,
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => neon::Neon::ROWS,
+            Kind::Portable => Portable::ROWS,
+        }
+    }
+
+    /// Runs a task with this set.
+    ///
+    /// # Safety
+    ///
+    /// What the task's pointers point to must be there.
+    pub(super) unsafe fn run<T: Task>(self, task: T) -> T::Output {
+        // SAFETY: a value of this type is only made for a set that was detected; the rest is the caller's promise.
+        unsafe {
+            match self.0 {
+                #[cfg(target_arch = "x86_64")]
+                Kind::Avx512 => x86::Avx512::call(task),
+                #[cfg(target_arch = "x86_64")]
+                Kind::Avx2 => x86::Avx2::call(task),
+                #[cfg(target_arch = "aarch64")]
+                Kind::Neon => neon::Neon::call(task),
+                Kind::Portable => Portable::call(task),
+            }
+        }
+    }
+}
+
+/// What every machine can do: arrays, which the compiler turns into whatever vectors it may assume.
+#[derive(Clone, Copy)]
+struct Portable;
+
+#[inline(always)]
+fn each(a: [f32; 4], b: [f32; 4], f: impl Fn(f32, f32) -> f32) -> [f32; 4] {
+    [f(a[0], b[0]), f(a[1], b[1]), f(a[2], b[2]), f(a[3], b[3])]
+}
+
+impl Simd for Portable {
+    const LANES: usize = 4;
+    const ROWS: usize = 4;
+    type V = [f32; 4];
+
+    unsafe fn call<T: Task>(task: T) -> T::Output {
+        // SAFETY: the caller's promise.
+        unsafe { task.run::<Self>() }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self::V {
+        [x; 4]
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self::V {
+        // SAFETY: the caller's promise; the read need not be aligned.
+        unsafe { from.cast::<[f32; 4]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, v: Self::V) {
+        // SAFETY: as above.
+        unsafe { to.cast::<[f32; 4]>().write_unaligned(v) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
+        each(a, b, |a, b| a + b)
+    }
+
+    #[inline(always)]
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V {
+        each(a, b, |a, b| a - b)
+    }
+
+    #[inline(always)]
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V {
+        each(a, b, |a, b| a * b)
+    }
+
+    #[inline(always)]
+    unsafe fn div(a: Self::V, b: Self::V) -> Self::V {
+        each(a, b, |a, b| a / b)
+    }
+
+    #[inline(always)]
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // Not `mul_add`, which calls a function where the machine has no such instruction.
+        each(each(a, b, |a, b| a * b), c, |a, b| a + b)
+    }
+
+    #[inline(always)]
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V {
+        each(a, b, |a, b| if a > b { a } else { b })
+    }
+
+    #[inline(always)]
+    unsafe fn min(a: Self::V, b: Self::V) -> Self::V {
+        each(a, b, |a, b| if a < b { a } else { b })
+    }
+
+    #[inline(always)]
+    unsafe fn power_of_two(biased: Self::V) -> Self::V {
+        biased.map(|x| f32::from_bits((x.to_bits() << 23).wrapping_add(0x3f80_0000)))
+    }
+}

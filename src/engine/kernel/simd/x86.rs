@@ -1,0 +1,82 @@
+//! AVX-512, and AVX2 with FMA.
+
+use std::arch::x86_64::*;
+
+use super::{Simd, Task};
+
+/// Each method is one instruction, which the trait's caller promises to be there.
+macro_rules! one_instruction {
+    ($($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)? = $body:expr;)*) => {
+        $(
+            #[inline(always)]
+            unsafe fn $name($($argument: $type),*) $(-> $result)? {
+                // SAFETY: the caller's promise: the instruction set is there, and so are the numbers behind a pointer.
+                unsafe { $body }
+            }
+        )*
+    };
+}
+
+/// 32 registers of 16 numbers.
+#[derive(Clone, Copy)]
+pub(super) struct Avx512;
+
+impl Simd for Avx512 {
+    const LANES: usize = 16;
+    const ROWS: usize = 14;
+    type V = __m512;
+
+    #[target_feature(enable = "avx512f,fma")]
+    unsafe fn call<T: Task>(task: T) -> T::Output {
+        // SAFETY: the caller's promise.
+        unsafe { task.run::<Self>() }
+    }
+
+    one_instruction! {
+        splat(x: f32) -> __m512 = _mm512_set1_ps(x);
+        load(from: *const f32) -> __m512 = _mm512_loadu_ps(from);
+        store(to: *mut f32, v: __m512) = _mm512_storeu_ps(to, v);
+        add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
+        sub(a: __m512, b: __m512) -> __m512 = _mm512_sub_ps(a, b);
+        mul(a: __m512, b: __m512) -> __m512 = _mm512_mul_ps(a, b);
+        div(a: __m512, b: __m512) -> __m512 = _mm512_div_ps(a, b);
+        fma(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps(a, b, c);
+        max(a: __m512, b: __m512) -> __m512 = _mm512_max_ps(a, b);
+        min(a: __m512, b: __m512) -> __m512 = _mm512_min_ps(a, b);
+        power_of_two(biased: __m512) -> __m512 = _mm512_castsi512_ps(_mm512_add_epi32(
+            _mm512_slli_epi32::<23>(_mm512_castps_si512(biased)), _mm512_set1_epi32(0x3f80_0000)));
+        sum(v: __m512) -> f32 = _mm512_reduce_add_ps(v);
+        largest(v: __m512) -> f32 = _mm512_reduce_max_ps(v);
+    }
+}
+
+/// 16 registers of 8 numbers.
+#[derive(Clone, Copy)]
+pub(super) struct Avx2;
+
+impl Simd for Avx2 {
+    const LANES: usize = 8;
+    const ROWS: usize = 6;
+    type V = __m256;
+
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn call<T: Task>(task: T) -> T::Output {
+        // SAFETY: the caller's promise.
+        unsafe { task.run::<Self>() }
+    }
+
+    one_instruction! {
+        splat(x: f32) -> __m256 = _mm256_set1_ps(x);
+        load(from: *const f32) -> __m256 = _mm256_loadu_ps(from);
+        store(to: *mut f32, v: __m256) = _mm256_storeu_ps(to, v);
+        add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);
+        sub(a: __m256, b: __m256) -> __m256 = _mm256_sub_ps(a, b);
+        mul(a: __m256, b: __m256) -> __m256 = _mm256_mul_ps(a, b);
+        div(a: __m256, b: __m256) -> __m256 = _mm256_div_ps(a, b);
+        fma(a: __m256, b: __m256, c: __m256) -> __m256 = _mm256_fmadd_ps(a, b, c);
+        max(a: __m256, b: __m256) -> __m256 = _mm256_max_ps(a, b);
+        min(a: __m256, b: __m256) -> __m256 = _mm256_min_ps(a, b);
+        power_of_two(biased: __m256) -> __m256 = _mm256_castsi256_ps(_mm256_add_epi32(
+            _mm256_slli_epi32::<23>(_mm256_castps_si256(biased)), _mm256_set1_epi32(0x3f80_0000)));
+    }
+}

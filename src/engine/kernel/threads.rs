@@ -1,0 +1,48 @@
+//! Spreading work over the threads of the pool in which the caller runs.
+
+use rayon::prelude::*;
+
+/// Multiplications that are worth waking another thread for.
+pub(super) const WORTHWHILE: usize = 1 << 20;
+
+/// How many threads may share work that takes this many multiplications.
+pub(super) fn threads_for(multiplications: usize) -> usize {
+    if multiplications < 2 * WORTHWHILE { 1 } else { rayon::current_num_threads() }
+}
+
+/// Does the jobs 0 to `jobs`, on this thread alone if `threads` is 1.
+pub(super) fn each(threads: usize, jobs: usize, work: impl Fn(usize) + Sync + Send) {
+    if threads == 1 || jobs == 1 {
+        (0..jobs).for_each(work);
+    } else {
+        (0..jobs).into_par_iter().with_max_len(jobs.div_ceil(8 * threads)).for_each(work);
+    }
+}
+
+/// A place to write to that jobs share: each writes to numbers of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Shared(*mut f32);
+
+// SAFETY: a pointer alone does nothing; whoever writes through it says why no two jobs write to the same place.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    pub(super) fn pointer(self) -> *mut f32 {
+        self.0
+    }
+}
+
+/// `count` numbers, all of which `fill` must write.
+///
+/// # Safety
+///
+/// `fill` must leave none of them unwritten.
+pub(super) unsafe fn filled(count: usize, fill: impl FnOnce(Shared)) -> Vec<f32> {
+    let mut numbers = Vec::with_capacity(count);
+    fill(Shared(numbers.as_mut_ptr()));
+    // SAFETY: the capacity is there, and the caller promises that every number was written.
+    unsafe { numbers.set_len(count) };
+    numbers
+}
