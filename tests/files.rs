@@ -35,7 +35,7 @@ fn weights(part: &str, files: &[&str]) -> Result<Vec<String>, String> {
     let here = folder.path().to_str().unwrap();
     let name = |weights: Weights| match weights {
         Weights::File(path) => path.strip_prefix(folder.path()).unwrap().to_str().unwrap().to_owned(),
-        Weights::Embedded(_) => panic!("a folder has files"),
+        Weights::Embedded(_) | Weights::Section { .. } => panic!("a folder has files"),
     };
     let found = model.weights(part).map_err(|error| error.to_string().replace(here, "/HERE"))?;
     Ok(found.into_iter().map(name).collect())

@@ -11,6 +11,7 @@ mod files;
 mod format;
 #[cfg(feature = "engine")]
 mod guidance;
+mod header;
 mod models;
 #[cfg(feature = "engine")]
 mod network;
@@ -22,6 +23,8 @@ mod renders;
 #[cfg(feature = "engine")]
 mod run;
 mod schedulers;
+#[cfg(feature = "engine")]
+mod single_file;
 mod syntax;
 #[cfg(feature = "engine")]
 mod tokenizer;

@@ -29,7 +29,7 @@ fn uniform(name: &str, count: usize) -> Vec<f64> {
 }
 
 /// The weights of the cases that have no weight files: unit gain for matrices and kernels.
-fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
+pub(crate) fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
     let fan_in: usize = shape[1..].iter().product();
     let value = |u: f64| match shape.len() {
         1 if name.ends_with("weight") => 1.0 + 0.2 * u,
@@ -40,7 +40,7 @@ fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
 }
 
 /// Unit-variance input that follows from its name.
-fn input(name: &str, shape: (usize, usize, usize, usize)) -> Tensor {
+pub(crate) fn input(name: &str, shape: (usize, usize, usize, usize)) -> Tensor {
     let count = shape.0 * shape.1 * shape.2 * shape.3;
     let values: Vec<f32> = uniform(name, count).into_iter().map(|u| (u * 3f64.sqrt()) as f32).collect();
     Tensor::from_vec(values, shape, &DEVICE).unwrap()
@@ -59,7 +59,7 @@ fn card_in(folder: &Path) -> Card {
 }
 
 /// The names and shapes in a listing, in which a number says how many parts a name shares with the one before.
-fn listed(case: &str, part: &str) -> Vec<(String, Vec<usize>)> {
+pub(crate) fn listed(case: &str, part: &str) -> Vec<(String, Vec<usize>)> {
     let text = std::fs::read_to_string(folder(case).join(part).join("tensors.txt")).unwrap();
     let mut before = Vec::new();
     let mut tensors = Vec::new();
@@ -113,13 +113,13 @@ fn expected(file: &Path) -> HashMap<String, Tensor> {
 }
 
 /// The largest difference, as a share of the largest value.
-fn difference(ours: &Tensor, theirs: &Tensor) -> f32 {
+pub(crate) fn difference(ours: &Tensor, theirs: &Tensor) -> f32 {
     assert_eq!(ours.dims(), theirs.dims());
     let largest = |x: &Tensor| x.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
     largest(&(ours - theirs).unwrap()) / largest(theirs)
 }
 
-fn texts(card: &Card) -> Vec<Vec<u32>> {
+pub(crate) fn texts(card: &Card) -> Vec<Vec<u32>> {
     let (length, vocabulary) = (card.max_tokens(), card.text.vocabulary);
     (0..3)
         .map(|row| (0..length).map(|at| ((7 + 31 * row + row * row * at + 13 * at) % vocabulary) as u32).collect())

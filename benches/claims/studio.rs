@@ -90,7 +90,7 @@ fn identity(files: &ModelFiles, weights: &ModelWeights) -> Result<String, Fault>
     for part in [&weights.unet, &weights.text_encoder, &weights.vae].into_iter().flatten() {
         match part {
             Weights::Embedded(bytes) => hasher.update(bytes),
-            Weights::File(path) => hasher.update(&std::fs::read(path)?),
+            Weights::File(path) | Weights::Section { file: path, .. } => hasher.update(&std::fs::read(path)?),
         };
     }
     Ok(hasher.finalize().to_hex().to_string())

@@ -5,15 +5,17 @@
 
 use std::collections::HashMap;
 use std::fmt::Display;
-use std::fs::File;
 
 use candle_core::safetensors::{Load, MmapedFile};
 use candle_core::{DType, Device, Shape, Tensor};
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 use super::EngineError;
 use super::kernel::Isa;
 use crate::model::files::Weights;
+use crate::model::header::{Header, HeaderError};
+use crate::model::single_file::{Origin, Section};
 
 /// The bytes of one part's weights.
 pub struct Checkpoint {
@@ -23,6 +25,8 @@ pub struct Checkpoint {
 struct Source {
     name: String,
     bytes: Bytes,
+    /// Which of the file's tensors they are, where it holds others too.
+    section: Option<Section>,
 }
 
 enum Bytes {
@@ -44,45 +48,55 @@ impl Checkpoint {
             .iter()
             .map(|source| Ok(Shard { name: &source.name, tensors: source.header()? }))
             .collect::<Result<Vec<_>, EngineError>>()?;
-        let mut shard_of = HashMap::new();
-        for (index, shard) in shards.iter().enumerate() {
-            for name in shard.tensors.names() {
-                shard_of.insert(name.to_owned(), index);
-            }
+        let mut places = HashMap::new();
+        for (index, (shard, source)) in shards.iter().zip(&self.sources).enumerate() {
+            let stored = shard.tensors.names();
+            let names = match source.section {
+                Some(section) => section.names(stored.into_iter()),
+                None => stored.into_iter().map(|name| (name.to_owned(), Origin::plain(name))).collect(),
+            };
+            places.extend(names.into_iter().map(|(name, origin)| (name, (index, origin))));
         }
-        Ok(Tensors { shards, shard_of })
+        Ok(Tensors { shards, places })
     }
 }
 
 impl Source {
     fn open(weights: &Weights) -> Result<Self, EngineError> {
-        match weights {
+        let (path, section) = match weights {
             Weights::Embedded(bytes) => {
-                Ok(Self { name: "the embedded model".to_owned(), bytes: Bytes::Embedded(bytes) })
+                let name = "the embedded model".to_owned();
+                return Ok(Self { name, bytes: Bytes::Embedded(bytes), section: None });
             }
-            Weights::File(path) => {
-                let name = path.display().to_string();
-                // Opened once for the system's own words, which candle's error would bury.
-                File::open(path).map_err(|source| EngineError::Open { file: name.clone(), source })?;
-                // SAFETY: the map is only read. Should another program change the file meanwhile, the numbers read
-                // are wrong, or the process is stopped where the file was cut; every reader of mapped weights lives
-                // with that, and checkpoints are written once.
-                let file = unsafe { MmapedFile::new(path) }
-                    .map_err(|source| EngineError::Map { file: name.clone(), source: cause(source) })?;
-                Ok(Self { name, bytes: Bytes::Mapped(file) })
-            }
-        }
+            Weights::File(path) => (path, None),
+            Weights::Section { file, section } => (file, Some(*section)),
+        };
+        let name = path.display().to_string();
+        // Read here first: the libraries' own words bury the system's, and do not say which tensor is at fault.
+        Header::read(path).map_err(|error| match error {
+            HeaderError::Unreadable { cause, .. } => EngineError::Open { file: name.clone(), source: cause },
+            HeaderError::Corrupt { fault, .. } => EngineError::Corrupt { file: name.clone(), fault: fault.to_string() },
+        })?;
+        // SAFETY: the map is only read. Should another program change the file meanwhile, the numbers read
+        // are wrong, or the process is stopped where the file was cut; every reader of mapped weights lives
+        // with that, and checkpoints are written once.
+        let file = unsafe { MmapedFile::new(path) }
+            .map_err(|source| EngineError::Map { file: name.clone(), source: cause(source) })?;
+        Ok(Self { name, bytes: Bytes::Mapped(file), section })
     }
 
     fn header(&self) -> Result<SafeTensors<'_>, EngineError> {
-        let corrupt = |reason| EngineError::Corrupt { file: self.name.clone(), reason };
         match &self.bytes {
-            Bytes::Embedded(bytes) => SafeTensors::deserialize(bytes).map_err(corrupt),
+            Bytes::Embedded(bytes) => SafeTensors::deserialize(bytes).map_err(|reason| self.corrupt(reason)),
             Bytes::Mapped(file) => file.deserialize().map_err(|error| match cause(error) {
-                candle_core::Error::SafeTensor(reason) => corrupt(reason),
+                candle_core::Error::SafeTensor(reason) => self.corrupt(reason),
                 other => EngineError::Tensor(other),
             }),
         }
+    }
+
+    fn corrupt(&self, fault: impl Display) -> EngineError {
+        EngineError::Corrupt { file: self.name.clone(), fault: fault.to_string() }
     }
 }
 
@@ -103,7 +117,8 @@ struct Shard<'a> {
 /// The names, types and shapes of one part's weights, and where their bytes are.
 pub struct Tensors<'a> {
     shards: Vec<Shard<'a>>,
-    shard_of: HashMap<String, usize>,
+    /// For each name the shard that has the tensor, and what it is there.
+    places: HashMap<String, (usize, Origin)>,
 }
 
 impl Tensors<'_> {
@@ -115,32 +130,58 @@ impl Tensors<'_> {
     }
 
     fn load(&self, name: &str, expected: &Shape, device: &Device, dtype: DType) -> Result<Tensor, EngineError> {
-        let shard = self.shard_of.get(name).map(|index| &self.shards[*index]);
-        let (shard, view) = shard
-            .and_then(|shard| Some((shard, shard.tensors.tensor(name).ok()?)))
-            .ok_or_else(|| EngineError::MissingTensor { files: self.describe(), tensor: name.to_owned() })?;
-        if view.shape() != expected.dims() {
-            return Err(EngineError::WrongShape {
-                file: shard.name.to_owned(),
-                tensor: name.to_owned(),
-                found: view.shape().to_vec(),
-                expected: expected.dims().to_vec(),
-            });
+        let missing = || EngineError::MissingTensor { files: self.describe(), tensor: name.to_owned() };
+        let (index, origin) = self.places.get(name).ok_or_else(missing)?;
+        let shard = &self.shards[*index];
+        let stored = shard.tensors.tensor(&origin.stored).map_err(|_| missing())?;
+        let wrong_shape = |found: &[usize]| EngineError::WrongShape {
+            file: shard.name.to_owned(),
+            tensor: origin.stored.clone(),
+            found: found.to_vec(),
+            expected: expected.dims().to_vec(),
+        };
+        let view = take(&stored, origin).ok_or_else(|| wrong_shape(stored.shape()))?;
+        let mut shape = view.shape().to_vec();
+        if origin.transposed {
+            shape.reverse();
+        }
+        if shape != expected.dims() {
+            return Err(wrong_shape(&shape));
         }
         if !matches!(view.dtype(), Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64) {
             return Err(EngineError::WrongType {
                 file: shard.name.to_owned(),
-                tensor: name.to_owned(),
+                tensor: origin.stored.clone(),
                 found: view.dtype(),
             });
         }
-        Ok(view.load(device)?.to_dtype(dtype)?)
+        let tensor = view.load(device)?.to_dtype(dtype)?;
+        Ok(if origin.transposed { tensor.t()?.contiguous()? } else { tensor })
     }
 
     fn describe(&self) -> String {
         let names: Vec<String> = self.shards.iter().map(|shard| format!("`{}`", shard.name)).collect();
         names.join(" and ")
     }
+}
+
+/// The tensor that `origin` makes of a stored one, where it lies and still as it lies; `None` where the stored one has
+/// not the shape for that.
+fn take<'a>(stored: &TensorView<'a>, origin: &Origin) -> Option<TensorView<'a>> {
+    let (mut shape, mut data) = (stored.shape().to_vec(), stored.data());
+    if origin.point && shape.len() > 2 && shape[2..].iter().all(|side| *side == 1) {
+        shape.truncate(2);
+    }
+    if let Some(third) = origin.third {
+        let rows = shape.first_mut().filter(|rows| rows.is_multiple_of(3))?;
+        *rows /= 3;
+        let length = data.len() / 3;
+        data = &data[third * length..(third + 1) * length];
+    }
+    if origin.transposed && shape.len() != 2 {
+        return None;
+    }
+    TensorView::new(stored.dtype(), shape, data).ok()
 }
 
 /// A position among the names of a part's weights, from which a layer takes its tensors.
@@ -166,7 +207,7 @@ impl Parameters<'_> {
 
     /// Whether there is a tensor of this name here.
     pub fn contains(&self, name: &str) -> bool {
-        self.tensors.shard_of.contains_key(&self.path(name))
+        self.tensors.places.contains_key(&self.path(name))
     }
 
     /// The tensor of this name here, if it has this shape.

@@ -28,12 +28,12 @@ pub enum EngineError {
         source: std::io::Error,
     },
     /// A weight file is cut short or is not a safetensors file.
-    #[error("`{file}` is incomplete or not a safetensors file ({reason}); fetch it again")]
+    #[error("`{file}` is incomplete or not a safetensors file: {fault}; fetch it again")]
     Corrupt {
         /// The file.
         file: String,
-        /// What the reader says.
-        reason: safetensors::SafeTensorError,
+        /// What is wrong with it.
+        fault: String,
     },
     /// The system refuses to map a weight file into memory.
     #[error("cannot map `{file}` into memory: {source}")]

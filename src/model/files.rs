@@ -1,9 +1,12 @@
-//! Where a model's files are, and their bytes: the embedded model, or a folder in diffusers layout.
+//! Where a model's files are, and their bytes: the embedded model, a folder in diffusers layout, or a single file.
 
-use std::io::ErrorKind;
+mod folder;
+
 use std::path::{Path, PathBuf};
 
 use super::embedded;
+use super::hub::HubId;
+use super::single_file::{self, Section, SingleFile, SingleFileError};
 
 /// The weights of one part of a model.
 #[derive(Debug, Clone)]
@@ -12,6 +15,13 @@ pub enum Weights {
     Embedded(&'static [u8]),
     /// A `.safetensors` file.
     File(PathBuf),
+    /// Among others' in a `.safetensors` file, under names of another layout.
+    Section {
+        /// The file.
+        file: PathBuf,
+        /// Which of its tensors they are.
+        section: Section,
+    },
 }
 
 /// Why a model's files are not found or read.
@@ -27,22 +37,31 @@ pub enum FilesError {
         /// What was probably meant.
         hint: String,
     },
-    /// A hub id.
-    #[error(
-        "there is no folder `{}`; if `{name}` is a hub id: they are not supported yet, download the model and give its folder",
-        folder.display()
-    )]
-    Hub {
-        /// The name in the recipe.
-        name: String,
+    /// A hub id, for somebody who has no hub.
+    #[error("there is no folder `{}`; if `{id}` is a model of a hub, it has to be fetched first: `sega models add {id}`", folder.display())]
+    NotFetched {
+        /// The id.
+        id: HubId,
         /// The folder that it was taken for.
         folder: PathBuf,
     },
-    /// A single file.
-    #[error("`{}` is a single file, which is not supported yet: convert it to a folder in diffusers layout", path.display())]
-    SingleFile {
+    /// A single file that is not there.
+    #[error("there is no file `{}`", path.display())]
+    NoFile {
         /// The file.
         path: PathBuf,
+    },
+    /// A single file that cannot be used.
+    #[error(transparent)]
+    SingleFile(#[from] SingleFileError),
+    /// An autoencoder's folder that holds none.
+    #[error(
+        "`{}` is no autoencoder: it has neither `config.json` nor `vae/config.json`; give the folder of an autoencoder or of a model in diffusers layout",
+        folder.display()
+    )]
+    NoAutoencoder {
+        /// The folder.
+        folder: PathBuf,
     },
     /// A file where a folder should be.
     #[error("`{}` is a file, not a model: give the folder of a model in diffusers layout", path.display())]
@@ -93,139 +112,168 @@ fn built_in() -> String {
     embedded::NAMES.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
+/// What a model's name means.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// A model that is here.
+    Here(ModelFiles),
+    /// One that a hub may have.
+    OnHub(HubId),
+}
+
 /// A model's files.
 #[derive(Debug, Clone)]
 pub struct ModelFiles {
     place: Place,
+    autoencoder: Option<AutoencoderFiles>,
+    half: bool,
 }
 
 #[derive(Debug, Clone)]
 enum Place {
     Embedded,
     Folder(PathBuf),
+    SingleFile(SingleFile),
+}
+
+/// The files of an autoencoder that replaces a model's own.
+#[derive(Debug, Clone)]
+enum AutoencoderFiles {
+    /// A folder with its configuration and weights.
+    Folder(PathBuf),
+    /// A file with its weights, of the configuration that the model's own has.
+    SingleFile { file: PathBuf, section: Section },
 }
 
 impl ModelFiles {
-    /// Finds the model that a recipe names: a built-in one, or a folder; a relative folder starts from `beside`, the
-    /// recipe's own.
-    pub fn locate(name: &str, beside: &Path) -> Result<Self, FilesError> {
+    /// Finds the model that a recipe names: a built-in one, a folder, a single file, or a hub's; a relative path starts
+    /// from `beside`, the recipe's own folder.
+    pub fn find(name: &str, beside: &Path) -> Result<Found, FilesError> {
         if embedded::NAMES.contains(&name) {
-            return Ok(Self { place: Place::Embedded });
+            return Ok(Found::Here(Self::at(Place::Embedded)));
         }
-        let folder = beside.join(name);
-        if folder.is_dir() {
-            if !folder.join("model_index.json").exists() && !folder.join("unet/config.json").exists() {
-                return Err(FilesError::NotACheckpoint { folder });
-            }
-            return Ok(Self { place: Place::Folder(folder) });
+        let path = beside.join(name);
+        if path.is_dir() {
+            return Self::in_folder(path).map(Found::Here);
         }
-        let has_ending =
-            |ending: &str| Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending));
-        if has_ending("safetensors") || has_ending("ckpt") {
-            return Err(FilesError::SingleFile { path: folder });
+        if path.is_file() {
+            return if is_checkpoint(&path) {
+                Ok(Found::Here(Self::at(Place::SingleFile(SingleFile::open(&path)?))))
+            } else {
+                Err(FilesError::NotAFolder { path })
+            };
         }
-        if folder.exists() {
-            return Err(FilesError::NotAFolder { path: folder });
+        if let Some(id) = HubId::parse(name) {
+            return Ok(Found::OnHub(id));
         }
-        if is_hub_id(name) {
-            return Err(FilesError::Hub { name: name.to_owned(), folder });
+        if is_checkpoint(&path) {
+            return Err(FilesError::NoFile { path });
         }
         let near = embedded::NAMES.iter().find(|known| strsim::damerau_levenshtein(known, &name.to_lowercase()) <= 2);
         let hint = near.map_or(String::new(), |near| format!(", did you mean `{near}`?"));
-        Err(FilesError::Unknown { name: name.to_owned(), folder, hint })
+        Err(FilesError::Unknown { name: name.to_owned(), folder: path, hint })
+    }
+
+    /// Finds a model that is here; see [`Self::find`].
+    pub fn locate(name: &str, beside: &Path) -> Result<Self, FilesError> {
+        match Self::find(name, beside)? {
+            Found::Here(files) => Ok(files),
+            Found::OnHub(id) => Err(FilesError::NotFetched { id, folder: beside.join(name) }),
+        }
+    }
+
+    /// The model in a folder in diffusers layout.
+    pub fn in_folder(folder: PathBuf) -> Result<Self, FilesError> {
+        if !folder.join("model_index.json").exists() && !folder.join("unet/config.json").exists() {
+            return Err(FilesError::NotACheckpoint { folder });
+        }
+        Ok(Self::at(Place::Folder(folder)))
+    }
+
+    /// The model in a single file.
+    pub fn in_file(path: &Path) -> Result<Self, FilesError> {
+        Ok(Self::at(Place::SingleFile(SingleFile::open(path)?)))
+    }
+
+    fn at(place: Place) -> Self {
+        Self { place, autoencoder: None, half: false }
+    }
+
+    /// The same model with the autoencoder at `path`: its folder, that of a model, or a single file.
+    pub fn with_autoencoder(self, path: PathBuf) -> Result<Self, FilesError> {
+        let autoencoder = if path.is_dir() {
+            let inside = path.join("vae");
+            let holds = |folder: &Path| folder.join("config.json").is_file();
+            // A model's folder may have a `config.json` of its own, which is another part's.
+            let folder = [inside, path.clone()].into_iter().find(|folder| holds(folder));
+            AutoencoderFiles::Folder(folder.ok_or(FilesError::NoAutoencoder { folder: path })?)
+        } else if path.is_file() {
+            AutoencoderFiles::SingleFile { section: single_file::autoencoder(&path)?, file: path }
+        } else {
+            return Err(FilesError::NoFile { path });
+        };
+        Ok(Self { autoencoder: Some(autoencoder), ..self })
+    }
+
+    /// The same model, whose half-precision weights are taken where a part has them beside the others. Without it they
+    /// are taken where there is nothing else.
+    pub fn in_half_precision(self) -> Self {
+        Self { half: true, ..self }
+    }
+
+    /// The family of a single file.
+    pub fn family(&self) -> Option<single_file::Family> {
+        match &self.place {
+            Place::SingleFile(file) => Some(file.family()),
+            Place::Embedded | Place::Folder(_) => None,
+        }
     }
 
     /// The text of a file such as `unet/config.json`; `None` where the model has none.
     pub fn text(&self, path: &str) -> Result<Option<String>, FilesError> {
-        let folder = match &self.place {
-            Place::Embedded => return Ok(embedded::text(path).map(str::to_owned)),
-            Place::Folder(folder) => folder,
-        };
-        let path = folder.join(path);
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(text)),
-            Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
-            Err(cause) => Err(FilesError::Unreadable { path, cause }),
+        const AUTOENCODER: &str = "vae/config.json";
+        if let (AUTOENCODER, Some(AutoencoderFiles::Folder(folder))) = (path, &self.autoencoder) {
+            return folder::text(folder, "config.json");
+        }
+        let own = match &self.place {
+            Place::Embedded => Ok(embedded::text(path).map(str::to_owned)),
+            Place::Folder(folder) => folder::text(folder, path),
+            Place::SingleFile(file) => file.text(path),
+        }?;
+        match (path, &self.autoencoder) {
+            // A file of weights has the latents of the model that it is made for; only the tiny kind has another form.
+            (AUTOENCODER, Some(AutoencoderFiles::SingleFile { section, .. })) => {
+                Ok(own.map(|text| single_file::fitting_autoencoder(text, *section)))
+            }
+            _ => Ok(own),
         }
     }
 
-    /// The weight files of a part: `unet`, `text_encoder` or `vae`. A part that is cut into shards has several.
+    /// The weight files of a part: `unet`, `text_encoder`, `text_encoder_2` or `vae`. A part that is cut into shards has
+    /// several.
     pub fn weights(&self, part: &str) -> Result<Vec<Weights>, FilesError> {
-        let folder = match &self.place {
-            #[cfg(feature = "engine")]
-            Place::Embedded => return Ok(embedded::weights(part).map(Weights::Embedded).into_iter().collect()),
-            #[cfg(not(feature = "engine"))]
-            Place::Embedded => return Ok(Vec::new()),
-            Place::Folder(folder) => folder,
-        };
-        let stem = if part == "text_encoder" { "model" } else { "diffusion_pytorch_model" };
-        let beside = folder.join(part);
-        for variant in ["", ".fp16"] {
-            let whole = beside.join(format!("{stem}{variant}.safetensors"));
-            if whole.is_file() {
-                return Ok(vec![Weights::File(whole)]);
+        match (part, &self.autoencoder) {
+            ("vae", Some(AutoencoderFiles::Folder(folder))) => return folder::weights(folder, "", part, self.half),
+            ("vae", Some(AutoencoderFiles::SingleFile { file, section })) => {
+                return Ok(vec![Weights::Section { file: file.clone(), section: *section }]);
             }
-            // Libraries disagree on where the variant stands in the name of an index.
-            for index in
-                [format!("{stem}.safetensors.index{variant}.json"), format!("{stem}.safetensors{variant}.index.json")]
-            {
-                let index = beside.join(index);
-                if index.is_file() {
-                    return shards(&index);
-                }
-            }
+            _ => {}
         }
-        let pickled = if part == "text_encoder" { "pytorch_model" } else { stem };
-        let old = ["bin", "fp16.bin", "bin.index.json"].map(|ending| beside.join(format!("{pickled}.{ending}")));
-        let hint = if let Some(old) = old.iter().find(|old| old.exists()) {
-            format!(
-                ", and `{}` is in PyTorch's pickle format, which is not safe to read: convert it to safetensors",
-                old.display()
-            )
-        } else {
-            "; fetch the model again".to_owned()
-        };
-        let expected = format!("{part}/{stem}.safetensors");
-        Err(FilesError::NoWeights { folder: folder.clone(), part: part.to_owned(), expected, hint })
+        match &self.place {
+            #[cfg(feature = "engine")]
+            Place::Embedded => Ok(embedded::weights(part).map(Weights::Embedded).into_iter().collect()),
+            #[cfg(not(feature = "engine"))]
+            Place::Embedded => Ok(Vec::new()),
+            Place::Folder(folder) => folder::weights(folder, part, part, self.half),
+            Place::SingleFile(file) => file.weights(part),
+        }
     }
 }
 
-/// `owner/name` or `owner/name@revision`: one slash, and no sign of a path.
-fn is_hub_id(name: &str) -> bool {
-    let allowed = |part: &str| {
-        !part.is_empty()
-            && !part.starts_with('.')
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c))
-    };
-    name.split_once('/').is_some_and(|(owner, name)| allowed(owner) && allowed(name))
-}
-
-/// The files that an index of shards names, each once.
-fn shards(index: &Path) -> Result<Vec<Weights>, FilesError> {
-    let text =
-        std::fs::read_to_string(index).map_err(|cause| FilesError::Unreadable { path: index.to_owned(), cause })?;
-    let bad = |reason: String| FilesError::BadIndex { path: index.to_owned(), reason };
-    let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
-    let map = value["weight_map"].as_object().ok_or_else(|| bad("it has no `weight_map`".to_owned()))?;
-    let mut names: Vec<&str> = map.values().filter_map(|name| name.as_str()).collect();
-    if names.len() < map.len() || names.is_empty() {
-        return Err(bad("its `weight_map` does not name a file for each tensor".to_owned()));
-    }
-    names.sort_unstable();
-    names.dedup();
-    let folder = index.parent().unwrap_or(Path::new("."));
-    let plain = |name: &str| Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)));
-    names
-        .into_iter()
-        .map(|name| {
-            let path = folder.join(name);
-            if !plain(name) {
-                return Err(bad(format!("`{name}` is no file beside it")));
-            }
-            if !path.is_file() {
-                return Err(bad(format!("`{name}` is missing")));
-            }
-            Ok(Weights::File(path))
-        })
-        .collect()
+/// Whether a name is one that whole checkpoints have.
+fn is_checkpoint(path: &Path) -> bool {
+    let ending = path.extension();
+    ending.is_some_and(|ending| {
+        ["safetensors", "ckpt", "pt", "pth"].iter().any(|known| ending.eq_ignore_ascii_case(known))
+    })
 }

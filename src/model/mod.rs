@@ -3,6 +3,9 @@
 pub mod card;
 pub mod embedded;
 pub mod files;
+pub mod header;
+pub mod hub;
+pub mod single_file;
 #[cfg(feature = "engine")]
 pub mod tokenizer;
 pub mod training;

@@ -7,6 +7,8 @@ use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
 use tokenizers::pre_tokenizers::split::Split;
 use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior, Tokenizer as Inner};
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use super::files::{FilesError, ModelFiles};
@@ -30,9 +32,7 @@ pub enum TokenizerError {
     #[error(transparent)]
     Files(#[from] FilesError),
     /// It has no vocabulary.
-    #[error(
-        "the model has no tokenizer: expected `tokenizer/tokenizer.json`, or `tokenizer/vocab.json` and `tokenizer/merges.txt`"
-    )]
+    #[error("the model has no tokenizer: expected `tokenizer/tokenizer.json`, or `tokenizer/merges.txt`")]
     Missing,
     /// A file is not what it should be.
     #[error("`{path}` is not what a CLIP tokenizer needs: {reason}; fetch the model again")]
@@ -199,17 +199,33 @@ fn token(value: &Value) -> Option<AddedToken> {
     )
 }
 
-/// CLIP's tokenizer from its two files.
+/// The vocabulary that CLIP's way of numbering makes of its pairs: every byte, every byte as the end of a word, every
+/// pair, and the two special tokens.
+fn vocabulary_of(pairs: &[(String, String)]) -> HashMap<String, u32> {
+    let printable = |byte: &u32| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
+    // Bytes that do not print stand behind the others, as the characters from 256 on.
+    let others = (0..256).filter(|byte| !printable(byte)).zip(256..).map(|(_, stand_in)| stand_in);
+    let bytes: Vec<String> =
+        (0..256).filter(printable).chain(others).filter_map(char::from_u32).map(String::from).collect();
+    let ends = bytes.iter().map(|byte| format!("{byte}</w>"));
+    let pairs = pairs.iter().map(|(first, second)| format!("{first}{second}"));
+    let special = [BEGIN, END].map(str::to_owned);
+    bytes.iter().cloned().chain(ends).chain(pairs).chain(special).zip(0..).collect()
+}
+
+/// CLIP's tokenizer from its two files, or from its pairs alone.
 fn from_vocabulary(files: &ModelFiles) -> Result<Inner, TokenizerError> {
-    let (Some(vocabulary), Some(merges)) = (files.text(VOCABULARY)?, files.text(MERGES)?) else {
-        return Err(TokenizerError::Missing);
-    };
-    let vocabulary: std::collections::HashMap<String, u32> = json(VOCABULARY, &vocabulary)?;
+    let Some(merges) = files.text(MERGES)? else { return Err(TokenizerError::Missing) };
+    let vocabulary = files.text(VOCABULARY)?;
     let pairs = merges.lines().filter(|line| !line.starts_with("#version") && !line.trim().is_empty());
     let pairs: Vec<(String, String)> = pairs
         .map(|line| line.split_once(' ').map(|(a, b)| (a.to_owned(), b.trim_end().to_owned())))
         .collect::<Option<_>>()
         .ok_or_else(|| malformed(MERGES, "a line holds no pair"))?;
+    let vocabulary: HashMap<String, u32> = match vocabulary {
+        Some(vocabulary) => json(VOCABULARY, &vocabulary)?,
+        None => vocabulary_of(&pairs),
+    };
     let model = BPE::builder()
         .vocab_and_merges(vocabulary.into_iter().collect::<tokenizers::models::bpe::Vocab>(), pairs)
         .unk_token("<|endoftext|>".to_owned())

@@ -80,7 +80,9 @@ pub fn build(recipe: &Recipe, card: &Card) -> Result<Plan, PlanError> {
         sigmas: recipe.sigmas,
         spacing: recipe.spacing,
     };
-    let schedule = schedule(&card.scheduler, &sampling)?;
+    let mut trained = card.scheduler.clone();
+    trained.prediction = recipe.prediction.unwrap_or(trained.prediction);
+    let schedule = schedule(&trained, &sampling)?;
     let guided = recipe.guidance.get() > 1.0;
 
     let mut concepts: Vec<&Concept> = recipe.concepts.iter().collect();

@@ -9,7 +9,7 @@ use super::scope::{Known, Scope, settings_behind};
 use super::values::{Reader, first_line};
 use super::{Recipe, Rule, suggest};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
-use crate::model::training::{SchedulerKind, Sigmas, Spacing};
+use crate::model::training::{Prediction, SchedulerKind, Sigmas, Spacing};
 use crate::quantity::{Beta, Eta, GuidanceScale, Momentum, Seed, Steps};
 use crate::source::{Source, Span, Spanned};
 use crate::syntax::{self, Block, Entry, File, Literal, Setting, Value};
@@ -59,6 +59,9 @@ fn check(reader: &mut Reader<'_>, file: &File) -> Option<Recipe> {
     let model = scope.read(reader, "model", Spanned::new(String::new(), Span::default()), |reader, field, value| {
         reader.text(field, value).map(|text| Spanned::new(text, value.span))
     });
+    let vae = scope.read(reader, "vae", None, |reader, field, value| {
+        reader.text(field, value).map(|text| Some(Spanned::new(text, value.span)))
+    });
     let prompt = scope.read(reader, "prompt", String::new(), |reader, field, value| reader.text(field, value));
     let negative = scope.read(reader, "negative", String::new(), |reader, field, value| reader.text(field, value));
     let seeds = scope.read(reader, "seed", Vec::new(), |reader, field, value| reader.seeds(field, value));
@@ -68,6 +71,7 @@ fn check(reader: &mut Reader<'_>, file: &File) -> Option<Recipe> {
         scope.read(reader, "eta", Eta::DEFAULT, |reader, field, value| Eta::new(reader.share(field, value)?).ok());
     let sigmas = scope.read(reader, "sigmas", None, word(Sigmas::from_name));
     let spacing = scope.read(reader, "spacing", None, word(Spacing::from_name));
+    let prediction = scope.read(reader, "prediction", None, word(Prediction::from_name));
     let steps = scope
         .read(reader, "steps", Steps::DEFAULT, |reader, field, value| Steps::new(reader.count(field, value)?).ok());
     let guidance = scope.read(reader, "guidance", GuidanceScale::DEFAULT, |reader, field, value| {
@@ -95,6 +99,7 @@ fn check(reader: &mut Reader<'_>, file: &File) -> Option<Recipe> {
     let concepts: Option<Vec<_>> = drafts.into_iter().map(ConceptDraft::finish).collect();
     Some(Recipe {
         model: model.value,
+        vae: vae.value,
         prompt: prompt.value,
         negative: negative.value,
         seeds: seeds.value.into_iter().map(|(seed, _)| seed).collect(),
@@ -103,6 +108,7 @@ fn check(reader: &mut Reader<'_>, file: &File) -> Option<Recipe> {
         eta: eta.value,
         sigmas: sigmas.value,
         spacing: spacing.value,
+        prediction: prediction.value,
         steps: steps.value,
         guidance: guidance.value,
         rule: rule.value,

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::model::training::{SchedulerKind, Sigmas, Spacing};
+use crate::model::training::{Prediction, SchedulerKind, Sigmas, Spacing};
 use crate::quantity::{
     Beta, Eta, GuidanceScale, Momentum, Size, StepPoint, Steps, Strength, Threshold, WarmUp, Weight,
 };
@@ -210,10 +210,22 @@ pub const FIELDS: &[Field] = &[
         unit: "",
         required: true,
         default: || "none: every recipe names its model".to_owned(),
-        meaning: "the model that paints: a built-in name, or a folder in the layout of diffusers",
+        meaning: "the model that paints: a built-in name, a folder in the layout of diffusers, a .safetensors file, or a hub id",
         formula: "",
-        good: "\"mini\" is built in; hub ids and single .safetensors files are not supported yet",
+        good: "\"mini\" is built in; `owner/name` and `owner/name@revision` are fetched from the hub once",
         example: "model \"mini\"",
+    },
+    Field {
+        key: "vae",
+        place: Place::Recipe,
+        kind: Kind::Text,
+        unit: "",
+        required: false,
+        default: || "the model's own".to_owned(),
+        meaning: "the autoencoder that makes the picture from the latents: a folder, a .safetensors file, or a hub id",
+        formula: "",
+        good: "one that was trained for models of the same family",
+        example: "vae \"models/vae.safetensors\"",
     },
     Field {
         key: "prompt",
@@ -310,6 +322,18 @@ pub const FIELDS: &[Field] = &[
         formula: "",
         good: "`trailing` with few steps",
         example: "spacing trailing",
+    },
+    Field {
+        key: "prediction",
+        place: Place::Recipe,
+        kind: Kind::Word(Prediction::WORDS),
+        unit: "",
+        required: false,
+        default: || "the model's own".to_owned(),
+        meaning: "what the model was trained to estimate: the noise, or the velocity",
+        formula: "epsilon: the network's output is e; v_prediction: e = alpha output + sigma z",
+        good: "only for a single file that does not say so itself: `epsilon` for the base models of Stable Diffusion 2",
+        example: "prediction epsilon",
     },
     Field {
         key: "steps",

@@ -19,7 +19,7 @@ mod values;
 pub use check::{Checked, parse};
 pub use seed::with_seed;
 
-use crate::model::training::{SchedulerKind, Sigmas, Spacing};
+use crate::model::training::{Prediction, SchedulerKind, Sigmas, Spacing};
 use crate::quantity::{
     Beta, Eta, GuidanceScale, Momentum, Seed, Size, StepRange, Steps, Strength, Threshold, WarmUp, Weight,
 };
@@ -28,8 +28,10 @@ use crate::source::Spanned;
 /// What a `.sega` file says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recipe {
-    /// Which model: a built-in name or a folder, as written.
+    /// Which model: a built-in name, a folder, a file or a hub id, as written.
     pub model: Spanned<String>,
+    /// The autoencoder instead of the model's own: a folder, a file or a hub id, as written.
+    pub vae: Option<Spanned<String>>,
     /// The text of the prompt.
     pub prompt: String,
     /// The text whose estimate takes the place of the unconditional one; empty where the recipe has none.
@@ -46,6 +48,8 @@ pub struct Recipe {
     pub sigmas: Option<Sigmas>,
     /// The spread of the timesteps; the model's own where `None`.
     pub spacing: Option<Spacing>,
+    /// What the network estimates; as the model says where `None`.
+    pub prediction: Option<Prediction>,
     /// The number of steps.
     pub steps: Steps,
     /// The guidance scale.
