@@ -2,6 +2,8 @@
 
 mod folder;
 
+pub(super) use folder::{shard_names, stem};
+
 use std::path::{Path, PathBuf};
 
 use super::embedded;

@@ -54,31 +54,29 @@ pub(super) fn weights(folder: &Path, inside: &str, part: &str, half: bool) -> Re
 }
 
 /// The files that an index of shards names, each once.
-pub(in crate::model) fn shards(index: &Path) -> Result<Vec<Weights>, FilesError> {
+fn shards(index: &Path) -> Result<Vec<Weights>, FilesError> {
+    let folder = index.parent().unwrap_or(Path::new("."));
+    let missing = |name: &str| FilesError::BadIndex { path: index.to_owned(), reason: format!("`{name}` is missing") };
+    let file = |name: String| Some(folder.join(&name)).filter(|path| path.is_file()).ok_or_else(|| missing(&name));
+    shard_names(index)?.into_iter().map(|name| file(name).map(Weights::File)).collect()
+}
+
+/// The names in an index of shards, each once: files beside it.
+pub(in crate::model) fn shard_names(index: &Path) -> Result<Vec<String>, FilesError> {
     let text =
         std::fs::read_to_string(index).map_err(|cause| FilesError::Unreadable { path: index.to_owned(), cause })?;
     let bad = |reason: String| FilesError::BadIndex { path: index.to_owned(), reason };
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
     let map = value["weight_map"].as_object().ok_or_else(|| bad("it has no `weight_map`".to_owned()))?;
-    let mut names: Vec<&str> = map.values().filter_map(|name| name.as_str()).collect();
+    let mut names: Vec<String> = map.values().filter_map(|name| name.as_str().map(str::to_owned)).collect();
     if names.len() < map.len() || names.is_empty() {
         return Err(bad("its `weight_map` does not name a file for each tensor".to_owned()));
     }
     names.sort_unstable();
     names.dedup();
-    let folder = index.parent().unwrap_or(Path::new("."));
     let plain = |name: &str| Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)));
-    names
-        .into_iter()
-        .map(|name| {
-            let path = folder.join(name);
-            if !plain(name) {
-                return Err(bad(format!("`{name}` is no file beside it")));
-            }
-            if !path.is_file() {
-                return Err(bad(format!("`{name}` is missing")));
-            }
-            Ok(Weights::File(path))
-        })
-        .collect()
+    match names.iter().find(|name| !plain(name)) {
+        Some(name) => Err(bad(format!("`{name}` is no file beside it"))),
+        None => Ok(names),
+    }
 }
