@@ -12,6 +12,8 @@ mod format;
 #[cfg(feature = "engine")]
 mod guidance;
 mod header;
+#[cfg(feature = "hub")]
+mod hub;
 mod models;
 #[cfg(feature = "engine")]
 mod network;

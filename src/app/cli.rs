@@ -26,6 +26,9 @@ pub(super) enum Command {
     Fmt(FmtArgs),
     /// Show what a recipe computes, step by step, without rendering
     Plan(PlanArgs),
+    /// List the models that are in the cache; fetch, remove and check them
+    #[cfg(feature = "hub")]
+    Models(ModelsArgs),
     /// Explain a setting, a command or an error code
     Explain(ExplainArgs),
 }
@@ -39,6 +42,8 @@ impl Command {
             Self::Check(_) => "check",
             Self::Fmt(_) => "fmt",
             Self::Plan(_) => "plan",
+            #[cfg(feature = "hub")]
+            Self::Models(_) => "models",
             Self::Explain(_) => "explain",
         }
     }
@@ -86,4 +91,49 @@ pub(super) struct PlanArgs {
 pub(super) struct ExplainArgs {
     /// A setting (`threshold`), a command (`fmt`) or an error code; without it, the list of all
     pub(super) word: Option<String>,
+}
+
+#[cfg(feature = "hub")]
+#[derive(Debug, Args)]
+pub(super) struct ModelsArgs {
+    #[command(subcommand)]
+    pub(super) command: Option<ModelsCommand>,
+}
+
+#[cfg(feature = "hub")]
+#[derive(Debug, Subcommand)]
+pub(super) enum ModelsCommand {
+    /// Fetch models from the hub, or their newest state
+    Add(AddArgs),
+    /// Take models out of the cache
+    Remove(Ids),
+    /// Check the files of models against their checksums; without ids, all of the cache
+    Verify(VerifyArgs),
+}
+
+#[cfg(feature = "hub")]
+#[derive(Debug, Args)]
+pub(super) struct Ids {
+    /// `owner/name` or `owner/name@revision`
+    #[arg(required = true, value_name = "ID")]
+    pub(super) ids: Vec<String>,
+}
+
+#[cfg(feature = "hub")]
+#[derive(Debug, Args)]
+pub(super) struct AddArgs {
+    /// `owner/name`, `owner/name@revision`, or either with `/file.safetensors`
+    #[arg(required = true, value_name = "ID")]
+    pub(super) ids: Vec<String>,
+    /// Fetch the weights in half precision where there are both
+    #[arg(long)]
+    pub(super) half: bool,
+}
+
+#[cfg(feature = "hub")]
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    /// `owner/name`
+    #[arg(value_name = "ID")]
+    pub(super) ids: Vec<String>,
 }

@@ -3,9 +3,12 @@
 mod cli;
 mod explain;
 mod fmt;
+mod hub;
 mod input;
-#[cfg(feature = "engine")]
+#[cfg(any(feature = "engine", feature = "hub"))]
 mod interruption;
+#[cfg(feature = "hub")]
+mod models;
 mod plan;
 mod report;
 #[cfg(feature = "engine")]
@@ -28,8 +31,8 @@ enum Failure {
     Run(Box<dyn std::error::Error>),
     /// The user ended it.
     #[cfg_attr(
-        not(feature = "engine"),
-        expect(dead_code, reason = "only a render takes long enough to be interrupted")
+        not(any(feature = "engine", feature = "hub")),
+        expect(dead_code, reason = "only renders and downloads take long enough to be interrupted")
     )]
     Interrupted,
 }
@@ -66,6 +69,8 @@ pub fn main() -> ExitCode {
         Command::Check(args) => input::check(args, &mut report),
         Command::Fmt(args) => fmt::fmt(args, &mut report),
         Command::Plan(args) => plan::plan(args, &mut report),
+        #[cfg(feature = "hub")]
+        Command::Models(args) => models::models(args, &mut report),
         Command::Explain(args) => explain::explain(args, &mut report),
     };
     let code = match result {

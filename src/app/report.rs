@@ -2,14 +2,16 @@
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::{Arc, Mutex};
-#[cfg(feature = "engine")]
+#[cfg(any(feature = "engine", feature = "hub"))]
 use std::time::Duration;
 
-#[cfg(feature = "engine")]
+#[cfg(any(feature = "engine", feature = "hub"))]
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value, json};
 
 use crate::diagnostic::{self, Diagnostics, harmless};
+#[cfg(feature = "hub")]
+use crate::model::hub::Progress;
 use crate::source::Source;
 
 /// The version of the JSON documents; it grows when a field changes its meaning or goes away.
@@ -145,6 +147,13 @@ impl Report {
         bar
     }
 
+    /// Bars for files that come from a hub; lines where nobody watches a terminal.
+    #[cfg(feature = "hub")]
+    pub(super) fn downloads(&self) -> Downloads {
+        let watched = self.document.is_none() && std::io::stderr().is_terminal();
+        Downloads { report: self.clone(), watched, bar: None }
+    }
+
     /// Prints the JSON document, if that is what was asked for, and returns the exit code: `exit_code`, unless what there
     /// was to say could not be written.
     pub(super) fn finish(&mut self, exit_code: u8) -> u8 {
@@ -166,6 +175,79 @@ impl Report {
             None => exit_code,
         }
     }
+}
+
+/// Shows the files that come from a hub, one after the other.
+#[cfg(feature = "hub")]
+pub(super) struct Downloads {
+    report: Report,
+    watched: bool,
+    /// The file that comes now.
+    bar: Option<(String, ProgressBar)>,
+}
+
+#[cfg(feature = "hub")]
+impl Downloads {
+    /// Shows how far a file is.
+    pub(super) fn show(&mut self, progress: Progress<'_>) {
+        let (file, done, total, message) = match progress {
+            Progress::Bytes { file, done, total } => (file, Some(done), total, ""),
+            Progress::Waiting { file } => (file, None, None, "another process is fetching it"),
+            Progress::Retrying { file } => (file, None, None, "the connection is lost, trying again"),
+            Progress::Done { .. } => return self.finish(),
+        };
+        if self.bar.as_ref().is_none_or(|(shown, _)| shown != file) {
+            self.finish();
+            self.bar = Some((file.to_owned(), self.start(file, total)));
+        }
+        let Some((_, bar)) = &self.bar else { return };
+        if let Some(total) = total {
+            bar.set_length(total);
+        }
+        if let Some(done) = done {
+            bar.set_position(done);
+        }
+        bar.set_message(message);
+    }
+
+    fn start(&mut self, file: &str, total: Option<u64>) -> ProgressBar {
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
+        if !self.watched {
+            let size = total.map_or_else(String::new, |total| format!(", {}", bytes(total)));
+            self.report.remark(&format!("fetching {file}{size}"));
+            return bar;
+        }
+        let template = "{prefix} {bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left {msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_prefix(harmless(file).into_owned());
+        bar.set_draw_target(ProgressDrawTarget::stderr());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar
+    }
+
+    /// Takes the last bar away.
+    pub(super) fn finish(&mut self) {
+        if let Some((_, bar)) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A number of bytes in words.
+#[cfg(feature = "hub")]
+pub(super) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    let mut amount = count as f64;
+    let mut unit = "B";
+    for larger in UNITS {
+        if amount < 1000.0 {
+            break;
+        }
+        (amount, unit) = (amount / 1000.0, larger);
+    }
+    if amount < 10.0 && unit != "B" { format!("{amount:.1} {unit}") } else { format!("{amount:.0} {unit}") }
 }
 
 /// A rate in words.

@@ -17,6 +17,7 @@ use super::session::{KnownModel, LoadedModel, plan_for};
 use crate::artifact::{self, ArtifactError, Existing, Prepared};
 use crate::engine::EngineError;
 use crate::engine::render::Rendered;
+use crate::model::hub::Wanted;
 use crate::quantity::Seed;
 use crate::recipe;
 
@@ -39,7 +40,8 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
     let interruption = Interruption::watch(report);
     let (source, recipe, checked) = load(&args.recipe, report)?;
     let folder = folder_of(&args.recipe);
-    let known = KnownModel::read(&recipe.model.value, folder)?;
+    let wanted = Wanted::Model { half: false };
+    let known = KnownModel::read(&recipe, folder, wanted, report, &|| interruption.raised())?;
     let plan = plan_for(&recipe, &known, &checked.file, &source, report)?;
 
     let existing = if args.force || recipe.overwrite { Existing::Replace } else { Existing::Keep };

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use super::Failure;
+use super::hub::find;
 use super::report::Report;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::model::card::{Card, CardTexts};
 use crate::model::files::ModelFiles;
+use crate::model::hub::Wanted;
 use crate::plan::{self, Plan};
 use crate::recipe::Recipe;
 use crate::source::{Source, Span};
@@ -28,11 +30,18 @@ struct UnusableModel {
 }
 
 impl KnownModel {
-    /// Finds the model that a recipe names and reads its card.
-    pub(super) fn read(name: &str, folder: &Path) -> Result<Self, Failure> {
-        let files = ModelFiles::locate(name, folder)?;
+    /// Finds the model that a recipe names, fetches what is wanted of it and not here, and reads its card.
+    pub(super) fn read(
+        recipe: &Recipe,
+        folder: &Path,
+        wanted: Wanted,
+        report: &mut Report,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Self, Failure> {
+        let name = &recipe.model.value;
+        let files = find(recipe, folder, wanted, report, interrupted)?;
         let texts = CardTexts::gather(|path| files.text(path))?;
-        let card = Card::new(&texts).map_err(|error| UnusableModel { model: name.to_owned(), source: error.into() })?;
+        let card = Card::new(&texts).map_err(|error| UnusableModel { model: name.clone(), source: error.into() })?;
         Ok(Self { files, card })
     }
 }

@@ -166,7 +166,9 @@ impl Cache {
 impl CachedModel {
     fn read(id: HubId, folder: PathBuf) -> Result<Self, HubError> {
         let references = references(&folder)?;
-        let size = |path: PathBuf| path.symlink_metadata().map_or(0, |metadata| if metadata.is_file() { metadata.len() } else { 0 });
+        let size = |path: PathBuf| {
+            path.symlink_metadata().map_or(0, |metadata| if metadata.is_file() { metadata.len() } else { 0 })
+        };
         let bytes = files(&folder)?.into_iter().map(size).sum();
         let mut snapshots: Vec<Snapshot> = folders(&folder.join("snapshots"))?
             .into_iter()
@@ -211,7 +213,8 @@ fn is_whole(folder: &Path, wanted: Wanted) -> bool {
         let Ok(Found::Here(any)) = mini else { return false };
         return any.with_autoencoder(folder.to_owned()).is_ok_and(|files| files.weights("vae").is_ok());
     }
-    let tokenizer = |tokenizer: &str| has(&format!("{tokenizer}/tokenizer.json")) || has(&format!("{tokenizer}/merges.txt"));
+    let tokenizer =
+        |tokenizer: &str| has(&format!("{tokenizer}/tokenizer.json")) || has(&format!("{tokenizer}/merges.txt"));
     let index = fs::read_to_string(folder.join("model_index.json")).ok();
     let second = needed::lists(index.as_deref(), "text_encoder_2");
     let parts = PARTS.iter().filter(|part| second || **part != "text_encoder_2");

@@ -83,8 +83,12 @@ impl<'a> Client<'a> {
         let commit = answer["sha"].as_str().filter(|commit| super::cache::is_commit(commit));
         let commit = commit.ok_or_else(|| bad("names no commit"))?.to_owned();
         let siblings = answer["siblings"].as_array().ok_or_else(|| bad("has no `siblings`"))?;
-        let mut files: Vec<String> =
-            siblings.iter().filter_map(|file| file["rfilename"].as_str()).filter(|path| is_plain(path)).map(str::to_owned).collect();
+        let mut files: Vec<String> = siblings
+            .iter()
+            .filter_map(|file| file["rfilename"].as_str())
+            .filter(|path| is_plain(path))
+            .map(str::to_owned)
+            .collect();
         files.sort();
         Ok(Listing { commit, files })
     }
@@ -135,7 +139,8 @@ impl<'a> Client<'a> {
                 200 | 206 => return Ok((response, seen)),
                 301 | 302 | 303 | 307 | 308 => {
                     let location = header("location").and_then(|location| joined(&url, &location));
-                    url = location.ok_or_else(|| Fault::Lasting(self.bad(id, "a redirect leads nowhere".to_owned())))?;
+                    url =
+                        location.ok_or_else(|| Fault::Lasting(self.bad(id, "a redirect leads nowhere".to_owned())))?;
                 }
                 401 | 403 => return Err(Fault::Lasting(self.refused(id, status))),
                 404 | 410 => return Err(Fault::Lasting(self.not_found(id, what, header("x-error-code").as_deref()))),

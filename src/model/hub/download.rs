@@ -29,9 +29,9 @@ impl Download<'_> {
         if place.is_file() {
             return Ok(place);
         }
-        let opened = self.client.again(self.id, self.file, watch, &mut |_| {
-            self.client.open(self.id, self.commit, self.file, 0)
-        })?;
+        let opened = self
+            .client
+            .again(self.id, self.file, watch, &mut |_| self.client.open(self.id, self.commit, self.file, 0))?;
         let blob = self.cache.blob(self.id, &opened.etag);
         let _lock = self.lock(&opened.etag, watch)?;
         if !blob.is_file() {
@@ -66,13 +66,8 @@ impl Download<'_> {
         let temporary = blob.with_file_name(format!("{}.incomplete", first.etag));
         create_folder_of(&temporary)?;
         let failed = |cause| HubError::of(&temporary, cause);
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&temporary)
-            .map_err(failed)?;
+        let mut file =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&temporary).map_err(failed)?;
         let (etag, length) = (first.etag.clone(), first.length);
         let resumed = file.metadata().map_err(failed)?.len() > 0;
         self.receive(&mut file, &temporary, first, watch)?;
@@ -80,9 +75,9 @@ impl Download<'_> {
             // What was left there may have been anybody's: once more, all of it.
             Some(_) if resumed => {
                 file.set_len(0).map_err(failed)?;
-                let opened = self.client.again(self.id, self.file, watch, &mut |_| {
-                    self.client.open(self.id, self.commit, self.file, 0)
-                })?;
+                let opened = self
+                    .client
+                    .again(self.id, self.file, watch, &mut |_| self.client.open(self.id, self.commit, self.file, 0))?;
                 self.receive(&mut file, &temporary, opened, watch)?;
                 difference(&mut file, &etag, length).map_err(failed)?
             }

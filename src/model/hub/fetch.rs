@@ -63,7 +63,9 @@ impl<'a> Hub<'a> {
         if let Some(missing) = REQUIRED.iter().find(|path| !listing.files.iter().any(|file| file == *path)) {
             let has_unet = listing.files.iter().any(|file| file == REQUIRED[0]);
             return Err(match has_unet {
-                true => HubError::NotAModel { id: id.clone(), what: "model", hint: format!(": `{missing}` is missing") },
+                true => {
+                    HubError::NotAModel { id: id.clone(), what: "model", hint: format!(": `{missing}` is missing") }
+                }
                 false => not_a_model(id, listing, "model"),
             });
         }
@@ -89,7 +91,9 @@ impl<'a> Hub<'a> {
     }
 
     fn texts(&self, id: &HubId, listing: &Listing, wanted: Wanted, watch: &mut Watch) -> Result<(), HubError> {
-        needed::texts(&listing.files, wanted).iter().try_for_each(|file| self.download(id, listing, file, watch).map(drop))
+        needed::texts(&listing.files, wanted)
+            .iter()
+            .try_for_each(|file| self.download(id, listing, file, watch).map(drop))
     }
 
     fn weights(

@@ -144,7 +144,9 @@ pub enum HubError {
         what: String,
     },
     /// The hub does not answer as it should, again and again.
-    #[error("{endpoint} fails for `{id}` ({cause}); nothing of the cache is lost: run the same command again later, and it goes on where it was")]
+    #[error(
+        "{endpoint} fails for `{id}` ({cause}); nothing of the cache is lost: run the same command again later, and it goes on where it was"
+    )]
     Failing {
         /// The model.
         id: HubId,

@@ -56,7 +56,9 @@ pub(super) fn autoencoder_folder(listing: &[String]) -> Option<&'static str> {
 /// The texts to fetch.
 pub(super) fn texts(listing: &[String], wanted: Wanted) -> Vec<String> {
     let wanted_here = |path: &str| match wanted {
-        Wanted::Autoencoder { .. } => autoencoder_folder(listing).is_some_and(|folder| path == format!("{folder}config.json")),
+        Wanted::Autoencoder { .. } => {
+            autoencoder_folder(listing).is_some_and(|folder| path == format!("{folder}config.json"))
+        }
         Wanted::Texts | Wanted::Model { .. } => REQUIRED.contains(&path) || OPTIONAL.contains(&path),
     };
     listing.iter().filter(|path| wanted_here(path)).cloned().collect()
@@ -77,7 +79,8 @@ pub(super) fn weights(listing: &[String], folder: &str, part: &str, half: bool) 
         }
     }
     let in_folder = |file: &&String| {
-        file.strip_prefix(folder).is_some_and(|name| !name.contains('/') && (name.ends_with(".bin") || name.ends_with(".ckpt")))
+        file.strip_prefix(folder)
+            .is_some_and(|name| !name.contains('/') && (name.ends_with(".bin") || name.ends_with(".ckpt")))
     };
     listing.iter().find(in_folder).map_or(PartFiles::None, |file| PartFiles::Pickle(file.clone()))
 }
