@@ -1,6 +1,5 @@
 //! Names of models as their files: what is here, and what a hub has.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -94,7 +93,10 @@ pub(super) fn get(
     report: &mut Report,
     interrupted: &dyn Fn() -> bool,
 ) -> Result<PathBuf, Failure> {
+    use std::ops::ControlFlow;
+
     use crate::model::hub::{Hub, HubError};
+
     let settings = settings();
     let hub = Hub::new(&settings);
     let mut bars = report.downloads();
@@ -124,6 +126,6 @@ pub(super) fn get(
 ) -> Result<PathBuf, Failure> {
     use crate::model::hub::{Cache, HubError};
     let cache = Cache::at(settings().cache);
-    let missing = || HubError::NoClient { id: id.clone(), cache: cache.root().to_owned() };
+    let missing = || HubError::NoClient { id: id.clone().into(), cache: cache.root().to_owned() };
     Ok(cache.find(id, wanted).ok_or_else(missing)?)
 }

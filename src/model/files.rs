@@ -2,6 +2,7 @@
 
 mod folder;
 
+#[cfg(feature = "hub")]
 pub(super) use folder::{shard_names, stem};
 
 use std::path::{Path, PathBuf};
@@ -43,7 +44,7 @@ pub enum FilesError {
     #[error("there is no folder `{}`; if `{id}` is a model of a hub, it has to be fetched first: `sega models add {id}`", folder.display())]
     NotFetched {
         /// The id.
-        id: HubId,
+        id: Box<HubId>,
         /// The folder that it was taken for.
         folder: PathBuf,
     },
@@ -180,7 +181,7 @@ impl ModelFiles {
     pub fn locate(name: &str, beside: &Path) -> Result<Self, FilesError> {
         match Self::find(name, beside)? {
             Found::Here(files) => Ok(files),
-            Found::OnHub(id) => Err(FilesError::NotFetched { id, folder: beside.join(name) }),
+            Found::OnHub(id) => Err(FilesError::NotFetched { id: id.into(), folder: beside.join(name) }),
         }
     }
 

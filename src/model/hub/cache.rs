@@ -7,10 +7,16 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::needed::{self, PARTS, REQUIRED};
 use super::{HubError, HubId, Wanted};
 use crate::model::files::{Found, ModelFiles};
 use crate::model::single_file::{Family, SingleFile};
+
+/// The parts that have weights.
+pub(super) const PARTS: [&str; 4] = ["unet", "vae", "text_encoder", "text_encoder_2"];
+
+/// The configurations without which there is no model.
+pub(super) const REQUIRED: [&str; 4] =
+    ["unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json"];
 
 /// A cache.
 #[derive(Debug, Clone)]
@@ -68,11 +74,13 @@ impl Cache {
     }
 
     /// The file under a checksum.
+    #[cfg(feature = "hub")]
     pub(super) fn blob(&self, id: &HubId, etag: &str) -> PathBuf {
         self.repository(id).join("blobs").join(etag)
     }
 
     /// The file whose lock is held by who fetches a file of this checksum: Python's.
+    #[cfg(feature = "hub")]
     pub(super) fn lock(&self, id: &HubId, etag: &str) -> PathBuf {
         self.root.join(".locks").join(folder_name(id)).join(format!("{etag}.lock"))
     }
@@ -216,7 +224,7 @@ fn is_whole(folder: &Path, wanted: Wanted) -> bool {
     let tokenizer =
         |tokenizer: &str| has(&format!("{tokenizer}/tokenizer.json")) || has(&format!("{tokenizer}/merges.txt"));
     let index = fs::read_to_string(folder.join("model_index.json")).ok();
-    let second = needed::lists(index.as_deref(), "text_encoder_2");
+    let second = lists(index.as_deref(), "text_encoder_2");
     let parts = PARTS.iter().filter(|part| second || **part != "text_encoder_2");
     REQUIRED.iter().all(|path| has(path))
         && tokenizer("tokenizer")
@@ -226,6 +234,12 @@ fn is_whole(folder: &Path, wanted: Wanted) -> bool {
             Wanted::Model { .. } => ModelFiles::in_folder(folder.to_owned())
                 .is_ok_and(|files| parts.into_iter().all(|part| files.weights(part).is_ok())),
         }
+}
+
+/// Whether `model_index.json` lists a part.
+fn lists(index: Option<&str>, part: &str) -> bool {
+    let index = index.and_then(|text| serde_json::from_str::<Value>(text).ok());
+    index.is_some_and(|index| index[part].as_array().is_some_and(|names| names.iter().any(|name| !name.is_null())))
 }
 
 fn folder_name(id: &HubId) -> String {

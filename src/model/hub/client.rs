@@ -171,7 +171,11 @@ impl<'a> Client<'a> {
             };
             tried += 1;
             if tried == ATTEMPTS {
-                return Err(HubError::Failing { id: id.clone(), endpoint: self.settings.endpoint.clone(), cause });
+                return Err(HubError::Failing {
+                    id: id.clone().into(),
+                    endpoint: self.settings.endpoint.clone(),
+                    cause,
+                });
             }
             let asked = asked.map(|seconds| Duration::from_secs(seconds.min(LONGEST_PAUSE)));
             pause(file, asked.unwrap_or(PAUSE * (1 << (tried - 1))), watch)?;
@@ -188,12 +192,12 @@ impl<'a> Client<'a> {
     }
 
     fn bad(&self, id: &HubId, reason: String) -> HubError {
-        HubError::BadAnswer { id: id.clone(), endpoint: self.settings.endpoint.clone(), reason }
+        HubError::BadAnswer { id: id.clone().into(), endpoint: self.settings.endpoint.clone(), reason }
     }
 
     fn refused(&self, id: &HubId, status: u16) -> HubError {
         let with_token = self.settings.token.is_some();
-        HubError::Refused { id: id.clone(), endpoint: self.settings.endpoint.clone(), status, with_token }
+        HubError::Refused { id: id.clone().into(), endpoint: self.settings.endpoint.clone(), status, with_token }
     }
 
     fn not_found(&self, id: &HubId, what: &str, code: Option<&str>) -> HubError {
@@ -202,7 +206,7 @@ impl<'a> Client<'a> {
             Some("RevisionNotFound") => format!("revision `{}`", id.revision()),
             _ => what.to_owned(),
         };
-        HubError::NotFound { id: id.clone(), endpoint: self.settings.endpoint.clone(), what }
+        HubError::NotFound { id: id.clone().into(), endpoint: self.settings.endpoint.clone(), what }
     }
 }
 

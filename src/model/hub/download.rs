@@ -86,7 +86,7 @@ impl Download<'_> {
         if let Some(found) = found {
             drop(file);
             fs::remove_file(&temporary).map_err(failed)?;
-            let (id, file) = (self.id.clone(), self.file.to_owned());
+            let (id, file) = (self.id.clone().into(), self.file.to_owned());
             return Err(HubError::WrongChecksum { id, file, expected: etag, found });
         }
         file.sync_all().map_err(failed)?;
@@ -155,7 +155,7 @@ impl Download<'_> {
             fruitless = if have > furthest { 1 } else { fruitless + 1 };
             furthest = furthest.max(have);
             if fruitless == ATTEMPTS {
-                let (id, endpoint) = (self.id.clone(), self.client.settings.endpoint.clone());
+                let (id, endpoint) = (self.id.clone().into(), self.client.settings.endpoint.clone());
                 return Err(HubError::Failing { id, endpoint, cause });
             }
             let asked = asked.map(|seconds| Duration::from_secs(seconds.min(60)));

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::cache::{PARTS, REQUIRED};
 use super::client::{Client, Listing};
 use super::download::Download;
-use super::needed::{self, PARTS, PartFiles, REQUIRED};
+use super::needed::{self, PartFiles};
 use super::{Cache, HubError, HubId, HubSettings, Wanted, Watch};
 use crate::model::files::shard_names;
 
@@ -32,13 +33,13 @@ impl<'a> Hub<'a> {
     /// Asks the hub for the newest state of what is wanted, and fetches what of it is not in the cache.
     pub fn fetch(&self, id: &HubId, wanted: Wanted, watch: &mut Watch) -> Result<PathBuf, HubError> {
         if self.client.settings.offline {
-            return Err(HubError::Offline { id: id.clone(), cache: self.cache.root().to_owned() });
+            return Err(HubError::Offline { id: id.clone().into(), cache: self.cache.root().to_owned() });
         }
         let listing = self.client.listing(id, watch)?;
         let path = match &id.file {
             Some(file) if !listing.files.contains(file) => {
                 let (endpoint, what) = (self.client.settings.endpoint.clone(), format!("file `{file}`"));
-                return Err(HubError::NotFound { id: id.clone(), endpoint, what });
+                return Err(HubError::NotFound { id: id.clone().into(), endpoint, what });
             }
             Some(file) => self.download(id, &listing, file, watch)?,
             None => self.parts(id, &listing, wanted, watch)?,
@@ -63,9 +64,11 @@ impl<'a> Hub<'a> {
         if let Some(missing) = REQUIRED.iter().find(|path| !listing.files.iter().any(|file| file == *path)) {
             let has_unet = listing.files.iter().any(|file| file == REQUIRED[0]);
             return Err(match has_unet {
-                true => {
-                    HubError::NotAModel { id: id.clone(), what: "model", hint: format!(": `{missing}` is missing") }
-                }
+                true => HubError::NotAModel {
+                    id: id.clone().into(),
+                    what: "model",
+                    hint: format!(": `{missing}` is missing"),
+                },
                 false => not_a_model(id, listing, "model"),
             });
         }
@@ -145,10 +148,10 @@ impl<'a> Hub<'a> {
 fn check(id: &HubId, part: &'static str, files: &PartFiles) -> Result<(), HubError> {
     match files {
         PartFiles::Whole(_) | PartFiles::Index(_) => Ok(()),
-        PartFiles::Pickle(file) => Err(HubError::Pickle { id: id.clone(), part, file: file.clone() }),
+        PartFiles::Pickle(file) => Err(HubError::Pickle { id: id.clone().into(), part, file: file.clone() }),
         PartFiles::None => {
             let hint = format!(": it has no weights for its {part}");
-            Err(HubError::NotAModel { id: id.clone(), what: "whole model", hint })
+            Err(HubError::NotAModel { id: id.clone().into(), what: "whole model", hint })
         }
     }
 }
@@ -160,5 +163,5 @@ fn not_a_model(id: &HubId, listing: &Listing, what: &'static str) -> HubError {
         Some(file) => format!(", but {} `.safetensors`; name one: `{id}/{file}`", single.len()),
         None => "; check the name".to_owned(),
     };
-    HubError::NotAModel { id: id.clone(), what, hint }
+    HubError::NotAModel { id: id.clone().into(), what, hint }
 }

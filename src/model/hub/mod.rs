@@ -14,6 +14,7 @@ mod download;
 #[cfg(feature = "hub")]
 mod fetch;
 mod id;
+#[cfg(feature = "hub")]
 mod needed;
 
 use std::ops::ControlFlow;
@@ -103,7 +104,7 @@ pub enum HubError {
     )]
     Offline {
         /// The model.
-        id: HubId,
+        id: Box<HubId>,
         /// The cache.
         cache: PathBuf,
     },
@@ -114,7 +115,7 @@ pub enum HubError {
     )]
     NoClient {
         /// The model.
-        id: HubId,
+        id: Box<HubId>,
         /// The cache.
         cache: PathBuf,
     },
@@ -125,7 +126,7 @@ pub enum HubError {
     )]
     Refused {
         /// The model.
-        id: HubId,
+        id: Box<HubId>,
         /// The hub.
         endpoint: String,
         /// The status of its answer.
@@ -137,7 +138,7 @@ pub enum HubError {
     #[error("{endpoint} has no {what} (of `{id}`); check the name")]
     NotFound {
         /// The model.
-        id: HubId,
+        id: Box<HubId>,
         /// The hub.
         endpoint: String,
         /// What it has not.
@@ -149,7 +150,7 @@ pub enum HubError {
     )]
     Failing {
         /// The model.
-        id: HubId,
+        id: Box<HubId>,
         /// The hub.
         endpoint: String,
         /// What happens.
@@ -159,7 +160,7 @@ pub enum HubError {
     #[error("{endpoint} gives an answer about `{id}` that is not understood: {reason}; check `HF_ENDPOINT`")]
     BadAnswer {
         /// The model.
-        id: HubId,
+        id: Box<HubId>,
         /// The hub.
         endpoint: String,
         /// What is wrong with it.
@@ -171,7 +172,7 @@ pub enum HubError {
     )]
     WrongChecksum {
         /// The model.
-        id: HubId,
+        id: Box<HubId>,
         /// The file.
         file: String,
         /// The checksum announced.
@@ -186,7 +187,7 @@ pub enum HubError {
     )]
     Pickle {
         /// The model.
-        id: HubId,
+        id: Box<HubId>,
         /// The part.
         part: &'static str,
         /// The file.
@@ -196,7 +197,7 @@ pub enum HubError {
     #[error("`{id}` holds no {what} in diffusers layout{hint}")]
     NotAModel {
         /// The repository.
-        id: HubId,
+        id: Box<HubId>,
         /// What was looked for.
         what: &'static str,
         /// What it holds instead, and what to do.

@@ -1,16 +1,8 @@
 //! Which files of a repository a model is made of. Repositories hold much else: other formats, other precisions, pictures.
 
-use serde_json::Value;
-
 use super::Wanted;
+use super::cache::REQUIRED;
 use crate::model::files::stem;
-
-/// The parts that have weights.
-pub(super) const PARTS: [&str; 4] = ["unet", "vae", "text_encoder", "text_encoder_2"];
-
-/// The configurations without which there is no model.
-pub(super) const REQUIRED: [&str; 4] =
-    ["unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json"];
 
 /// The texts that a model may have besides.
 const OPTIONAL: [&str; 12] = [
@@ -83,10 +75,4 @@ pub(super) fn weights(listing: &[String], folder: &str, part: &str, half: bool) 
             .is_some_and(|name| !name.contains('/') && (name.ends_with(".bin") || name.ends_with(".ckpt")))
     };
     listing.iter().find(in_folder).map_or(PartFiles::None, |file| PartFiles::Pickle(file.clone()))
-}
-
-/// Whether `model_index.json` lists a part.
-pub(super) fn lists(index: Option<&str>, part: &str) -> bool {
-    let index = index.and_then(|text| serde_json::from_str::<Value>(text).ok());
-    index.is_some_and(|index| index[part].as_array().is_some_and(|names| names.iter().any(|name| !name.is_null())))
 }
