@@ -1,5 +1,6 @@
 //! One test binary; a file for each stage of the pipeline.
 
+mod adversarial;
 mod architecture;
 mod artifact;
 mod card;

@@ -1,11 +1,12 @@
 """Compares sega with the reference implementation: the same checkpoints, seeds and settings, job by job.
 
-usage: parity.py [--sega PROGRAM] [--work FOLDER] [--vocab FOLDER] [--only NAME]
+usage: parity.py [--sega PROGRAM] [--work FOLDER] [--vocab FOLDER] [--only NAME] [--single-file]
 One command for everything:  "$(tools/reference/setup.sh)" tools/reference/parity.py
 Builds the release program if none is given, makes the checkpoints (random weights, SD 1.x and 2.x shape in miniature), renders every
 job of JOBS with both and prints a line for each: the greatest difference of the final latents relative to their largest value, and the
 share of the picture's values within one grey level. --vocab is the CLIP tokenizer's folder (vocab.json, merges.txt); the default is the
-one of the embedded model, which these random weights do not mind.
+one of the embedded model, which these random weights do not mind. --single-file gives sega each checkpoint as one file in the original
+layout (single_file.py), and the reference its folder.
 A job whose latents differ by more than 1e-4 is looked into. Thresholding is a decision: where two neighbours in the order of
 magnitudes are nearly equal at the quantile, rounding decides which of them is kept. The tool finds the nearest such pairs in the
 reference's own run, lets the reference keep the other of the two, and prints how far our latents are from that.
@@ -215,6 +216,7 @@ def main():
     p.add_argument("--work", type=pathlib.Path, default=here.parents[1] / "target" / "parity")
     p.add_argument("--vocab", type=pathlib.Path, default=here.parents[1] / "models" / "mini" / "tokenizer")
     p.add_argument("--only")
+    p.add_argument("--single-file", action="store_true")
     a = p.parse_args()
     a.work.mkdir(parents=True, exist_ok=True)
     if a.sega is None:
@@ -229,9 +231,14 @@ def main():
         if not (checkpoint / "model_index.json").exists():
             kind, seed = job["checkpoint"].rsplit("-", 1)
             subprocess.run([sys.executable, here / "checkpoint.py", kind, checkpoint, "--seed", seed, "--vocab", a.vocab], check=True, capture_output=True)
+        given = checkpoint
+        if a.single_file:
+            given = a.work / f'{job["checkpoint"]}-single.safetensors'
+            if not given.exists():
+                subprocess.run([sys.executable, here / "single_file.py", checkpoint, given], check=True, capture_output=True)
         latents, image = reference(checkpoint, job)
         for rule in ["compat"] + ["edition 1"] * job["edition1"]:
-            ours, picture = run_sega(a.sega, recipe(job, checkpoint, rule == "compat"), a.work / job["name"])
+            ours, picture = run_sega(a.sega, recipe(job, given, rule == "compat"), a.work / job["name"])
             error = apart(ours, latents)
             pixels = float((np.abs(picture - image) <= 1).mean())
             note, explained = "", error
