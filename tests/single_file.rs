@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
+use sega::engine::checkpoint::Checkpoint;
 use sega::engine::{Model, ModelWeights};
 use sega::model::card::{Card, CardTexts};
 use sega::model::files::{ModelFiles, Weights};
@@ -337,16 +338,96 @@ fn families_are_recognised_and_configured() {
     assert_eq!(*section, Section { prefix: "conditioner.embedders.1.model.", naming: Naming::OpenClip });
 }
 
-/// CLIP's vocabulary in the program is the whole of it.
+/// What only XL has: the embedding of sizes and pooled text, the projection that is stored the other way round, deeper
+/// transformers, and two text encoders side by side.
+#[test]
+fn the_names_of_xl() {
+    let stored = [
+        "model.diffusion_model.input_blocks.0.0.weight",
+        "model.diffusion_model.input_blocks.3.0.op.weight",
+        "model.diffusion_model.label_emb.0.0.weight",
+        "model.diffusion_model.label_emb.0.2.bias",
+        "model.diffusion_model.input_blocks.8.1.transformer_blocks.9.attn2.to_k.weight",
+        "model.diffusion_model.output_blocks.2.2.conv.weight",
+        "model.diffusion_model.output_blocks.8.0.skip_connection.weight",
+        "conditioner.embedders.0.transformer.text_model.encoder.layers.11.mlp.fc1.weight",
+        "conditioner.embedders.1.model.text_projection",
+        "conditioner.embedders.1.model.logit_scale",
+        "conditioner.embedders.1.model.positional_embedding",
+        "conditioner.embedders.1.model.transformer.resblocks.31.attn.in_proj_bias",
+    ];
+    let names = |prefix, naming| {
+        let section = Section { prefix, naming };
+        section.names(stored.into_iter()).into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names("model.diffusion_model.", Naming::UNet),
+        [
+            "conv_in.weight",
+            "down_blocks.0.downsamplers.0.conv.weight",
+            "add_embedding.linear_1.weight",
+            "add_embedding.linear_2.bias",
+            "down_blocks.2.attentions.1.transformer_blocks.9.attn2.to_k.weight",
+            "up_blocks.0.upsamplers.0.conv.weight",
+            "up_blocks.2.resnets.2.conv_shortcut.weight",
+        ]
+    );
+    assert_eq!(
+        names("conditioner.embedders.0.transformer.", Naming::Clip),
+        ["text_model.encoder.layers.11.mlp.fc1.weight"]
+    );
+    assert_eq!(
+        names("conditioner.embedders.1.model.", Naming::OpenClip),
+        [
+            "text_projection.weight",
+            "text_model.embeddings.position_embedding.weight",
+            "text_model.encoder.layers.31.self_attn.q_proj.bias",
+            "text_model.encoder.layers.31.self_attn.k_proj.bias",
+            "text_model.encoder.layers.31.self_attn.v_proj.bias",
+        ]
+    );
+}
+
+/// A matrix that is stored with rows and columns exchanged is read the right way round, and only if its shape fits.
+#[test]
+fn projections_are_turned() {
+    let here = tempfile::tempdir().unwrap();
+    let path = here.path().join("a.safetensors");
+    let numbers: Vec<u8> = (0..6).flat_map(|number| (number as f32).to_le_bytes()).collect();
+    let stored = (Dtype::F32, vec![2, 3], numbers);
+    write(&path, &File::from([("text_projection".to_owned(), stored)]), &[]);
+    let section = Section { prefix: "", naming: Naming::OpenClip };
+    let checkpoint = Checkpoint::open(&[Weights::Section { file: path, section }]).unwrap();
+    let tensors = checkpoint.tensors().unwrap();
+    let parameters = tensors.parameters(&Device::Cpu, DType::F32, None);
+    let turned = parameters.get((3, 2), "text_projection.weight").unwrap();
+    assert_eq!(turned.to_vec2::<f32>().unwrap(), [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]);
+    let message = parameters.get((2, 3), "text_projection.weight").unwrap_err().to_string();
+    assert!(message.contains("`text_projection`") && message.contains("a.safetensors"), "{message}");
+}
+
+/// A file of Stable Diffusion 1, which has no tokenizer of its own.
+pub(crate) fn without_tokenizer() -> (tempfile::TempDir, ModelFiles) {
+    let here = tempfile::tempdir().unwrap();
+    let path = here.path().join("a.safetensors");
+    write(&path, &sketch(&[FIRST]), &[]);
+    let files = located(path).unwrap();
+    (here, files)
+}
+
+/// Padding is a family's own; a file beside replaces it.
 #[test]
 fn files_without_a_tokenizer_have_one() {
     let here = tempfile::tempdir().unwrap();
     let path = here.path().join("a.safetensors");
     write(&path, &sketch(&[SECOND]), &[]);
     let files = located(path).unwrap();
-    let tokens = sega::model::tokenizer::Tokenizer::read(&files, 77).unwrap().encode("a photo of a cat").unwrap();
-    assert_eq!(tokens.ids[..8], [49406, 320, 1125, 539, 320, 2368, 49407, 0]);
-    assert_eq!(tokens.ids.len(), 77);
+    let encode =
+        || sega::model::tokenizer::Tokenizer::read(&files, 77).unwrap().encode("a photo of a cat").unwrap().ids;
+    assert_eq!(encode()[..8], [49406, 320, 1125, 539, 320, 2368, 49407, 0]);
+    fs::create_dir_all(here.path().join("a/tokenizer")).unwrap();
+    fs::write(here.path().join("a/tokenizer/tokenizer_config.json"), r#"{"model_max_length": 9}"#).unwrap();
+    assert_eq!(encode(), [49406, 320, 1125, 539, 320, 2368, 49407, 49407, 49407]);
 }
 
 #[test]

@@ -173,12 +173,11 @@ fn malformed() {
     assert!(matches!(Tokenizer::read(&files, 77), Err(TokenizerError::Missing)));
 }
 
-/// A whole vocabulary, which is too large to keep here: `SEGA_TOKENIZER_MODEL` is a checkpoint's folder, and
-/// `SEGA_TOKENIZER_REFERENCE` what `tools/reference/tokenizer.py --model` made of it.
+/// The whole vocabulary, which is in the program for single files. To compare a checkpoint's own: `tools/reference/tokenizer.py
+/// --model` makes the reference of any.
 #[test]
-#[ignore = "needs a checkpoint: see its comment"]
 fn whole_vocabulary() {
-    let [model, file] = ["MODEL", "REFERENCE"].map(|what| std::env::var(format!("SEGA_TOKENIZER_{what}")).unwrap());
-    let files = ModelFiles::locate(&model, Path::new("")).unwrap();
-    compare(&Tokenizer::read(&files, 77).unwrap(), &reference(Path::new(&file)));
+    let (_here, files) = crate::single_file::without_tokenizer();
+    assert!(files.text("tokenizer/vocab.json").unwrap().is_none());
+    compare(&Tokenizer::read(&files, 77).unwrap(), &reference(&fixtures().join("clip.json")));
 }

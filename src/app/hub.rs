@@ -68,6 +68,8 @@ pub(super) fn find(
     let path = folder.join(&vae.value);
     let on_hub = HubId::parse(&vae.value).filter(|_| !path.exists());
     let path = match on_hub {
+        // A plan needs nothing of it: latents are the model's own, whoever decodes them.
+        Some(_) if wanted == Wanted::Texts => return Ok(files),
         Some(id) => get(&id, Wanted::Autoencoder { half }, Asked::Once, report, interrupted)?,
         None => path,
     };

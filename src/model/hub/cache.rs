@@ -257,8 +257,9 @@ fn references(repository: &Path) -> Result<BTreeMap<String, String>, HubError> {
     let mut found = BTreeMap::new();
     for file in files(&root)? {
         let name = file.strip_prefix(&root).unwrap_or(&file).to_string_lossy().replace('\\', "/");
-        if let Ok(commit) = fs::read_to_string(&file) {
-            found.insert(name, commit.trim().to_owned());
+        let commit = fs::read_to_string(&file).map(|commit| commit.trim().to_owned()).unwrap_or_default();
+        if is_commit(&commit) {
+            found.insert(name, commit);
         }
     }
     Ok(found)
