@@ -170,7 +170,7 @@ fn malformed() {
     let empty = tempfile::tempdir().unwrap();
     fs::write(empty.path().join("model_index.json"), "{}").unwrap();
     let files = ModelFiles::locate(empty.path().to_str().unwrap(), Path::new("")).unwrap();
-    assert!(matches!(Tokenizer::read(&files, 77), Err(TokenizerError::Missing)));
+    assert!(matches!(Tokenizer::read(&files, 77), Err(TokenizerError::Missing { .. })));
 }
 
 /// A whole vocabulary, which is too large to keep here: `SEGA_TOKENIZER_MODEL` is a checkpoint's folder, and

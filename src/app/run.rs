@@ -74,13 +74,12 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
         artifact::may_write(path, existing)?;
     }
 
-    let model = LoadedModel::load(&known)?;
-    let condition = model.condition(&plan, report)?;
+    let model = LoadedModel::load(&known, &plan, args.precision, report)?;
     for (seed, outputs) in seeds.iter().zip(&outputs) {
         let bar = report.progress(&outputs.picture.display().to_string(), recipe.steps.get());
         let began = Instant::now();
         let mut sampling_seconds = None;
-        let rendered = model.painter.render(&plan, &condition, seed.0, &mut |done| {
+        let rendered = model.painter.render(&plan, &model.condition, seed.0, &mut |done| {
             let step = plan.steps.get(done).map(|step| step.step);
             bar.set_position(step.unwrap_or(recipe.steps.get()) as u64);
             if step.is_none() {

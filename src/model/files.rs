@@ -149,7 +149,7 @@ impl ModelFiles {
         }
     }
 
-    /// The weight files of a part: `unet`, `text_encoder` or `vae`. A part that is cut into shards has several.
+    /// The weight files of a part: `unet`, `text_encoder`, `text_encoder_2` or `vae`. A part that is cut into shards has several.
     pub fn weights(&self, part: &str) -> Result<Vec<Weights>, FilesError> {
         let folder = match &self.place {
             #[cfg(feature = "engine")]
@@ -158,7 +158,8 @@ impl ModelFiles {
             Place::Embedded => return Ok(Vec::new()),
             Place::Folder(folder) => folder,
         };
-        let stem = if part == "text_encoder" { "model" } else { "diffusion_pytorch_model" };
+        let is_text_encoder = part.starts_with("text_encoder");
+        let stem = if is_text_encoder { "model" } else { "diffusion_pytorch_model" };
         let beside = folder.join(part);
         for variant in ["", ".fp16"] {
             let whole = beside.join(format!("{stem}{variant}.safetensors"));
@@ -175,7 +176,7 @@ impl ModelFiles {
                 }
             }
         }
-        let pickled = if part == "text_encoder" { "pytorch_model" } else { stem };
+        let pickled = if is_text_encoder { "pytorch_model" } else { stem };
         let old = ["bin", "fp16.bin", "bin.index.json"].map(|ending| beside.join(format!("{pickled}.{ending}")));
         let hint = if let Some(old) = old.iter().find(|old| old.exists()) {
             format!(

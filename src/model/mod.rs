@@ -2,7 +2,10 @@
 
 pub mod card;
 pub mod embedded;
+pub mod emphasis;
 pub mod files;
+#[cfg(feature = "engine")]
+pub mod prompt;
 #[cfg(feature = "engine")]
 pub mod tokenizer;
 pub mod training;

@@ -10,7 +10,7 @@ use super::values::{Reader, first_line};
 use super::{Recipe, Rule, suggest};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::model::training::{SchedulerKind, Sigmas, Spacing};
-use crate::quantity::{Beta, Eta, GuidanceScale, Momentum, Seed, Steps};
+use crate::quantity::{Beta, ClipSkip, Eta, GuidanceScale, Momentum, Seed, Steps};
 use crate::source::{Source, Span, Spanned};
 use crate::syntax::{self, Block, Entry, File, Literal, Setting, Value};
 
@@ -63,6 +63,9 @@ fn check(reader: &mut Reader<'_>, file: &File) -> Option<Recipe> {
     let negative = scope.read(reader, "negative", String::new(), |reader, field, value| reader.text(field, value));
     let seeds = scope.read(reader, "seed", Vec::new(), |reader, field, value| reader.seeds(field, value));
     let size = scope.read(reader, "size", None, |reader, field, value| reader.size(field, value).map(Some));
+    let clip_skip = scope.read(reader, "clip-skip", None, |reader, field, value| {
+        ClipSkip::new(reader.count(field, value)?).ok().map(Some)
+    });
     let scheduler = scope.read(reader, "scheduler", None, word(SchedulerKind::from_name));
     let eta =
         scope.read(reader, "eta", Eta::DEFAULT, |reader, field, value| Eta::new(reader.share(field, value)?).ok());
@@ -98,6 +101,7 @@ fn check(reader: &mut Reader<'_>, file: &File) -> Option<Recipe> {
         prompt: prompt.value,
         negative: negative.value,
         seeds: seeds.value.into_iter().map(|(seed, _)| seed).collect(),
+        clip_skip: clip_skip.value,
         size: size.value,
         scheduler: scheduler.value,
         eta: eta.value,

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use crate::model::training::{SchedulerKind, Sigmas, Spacing};
 use crate::quantity::{
-    Beta, Eta, GuidanceScale, Momentum, Size, StepPoint, Steps, Strength, Threshold, WarmUp, Weight,
+    Beta, ClipSkip, Eta, GuidanceScale, Momentum, Size, StepPoint, Steps, Strength, Threshold, WarmUp, Weight,
 };
 
 /// Where a setting may stand.
@@ -262,6 +262,18 @@ pub const FIELDS: &[Field] = &[
         formula: "",
         good: "the size that the model was trained on, such as 512x512 for Stable Diffusion 1",
         example: "size 512x512",
+    },
+    Field {
+        key: "clip-skip",
+        place: Place::Recipe,
+        kind: Kind::Count(*ClipSkip::RANGE.start(), *ClipSkip::RANGE.end()),
+        unit: "layers from the last",
+        required: false,
+        default: || "the model's own: 1 for Stable Diffusion 1 and 2, 2 for XL".to_owned(),
+        meaning: "which layer of the text encoder is read, for prompt, negative prompt and concepts alike",
+        formula: "",
+        good: "2 where the model's page says so, as for many that draw; otherwise leave it out",
+        example: "clip-skip 2",
     },
     Field {
         key: "scheduler",

@@ -21,7 +21,7 @@ pub use seed::with_seed;
 
 use crate::model::training::{SchedulerKind, Sigmas, Spacing};
 use crate::quantity::{
-    Beta, Eta, GuidanceScale, Momentum, Seed, Size, StepRange, Steps, Strength, Threshold, WarmUp, Weight,
+    Beta, ClipSkip, Eta, GuidanceScale, Momentum, Seed, Size, StepRange, Steps, Strength, Threshold, WarmUp, Weight,
 };
 use crate::source::Spanned;
 
@@ -36,6 +36,8 @@ pub struct Recipe {
     pub negative: String,
     /// One picture for each; empty where the recipe leaves the seed to chance.
     pub seeds: Vec<Seed>,
+    /// Which layer of the text encoder is read, counted from the last; the model's own where `None`.
+    pub clip_skip: Option<ClipSkip>,
     /// The picture's size; the model's own where `None`.
     pub size: Option<Size>,
     /// The scheduler; the model's own where `None`.
