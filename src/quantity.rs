@@ -81,6 +81,10 @@ real_quantity! {
     Weight, 0.0..=100.0, 1.0
 }
 real_quantity! {
+    /// How much of a LoRA is added to the weights. 1 is what it was trained for.
+    LoraStrength, -10.0..=10.0, 1.0
+}
+real_quantity! {
     /// eta of DDIM: 0 is deterministic, 1 has DDPM's variance.
     Eta, 0.0..=1.0, 0.0
 }

@@ -11,6 +11,7 @@ mod files;
 mod format;
 #[cfg(feature = "engine")]
 mod guidance;
+mod lora;
 mod models;
 #[cfg(feature = "engine")]
 mod network;

@@ -17,6 +17,7 @@ use super::session::{KnownModel, LoadedModel, plan_for};
 use crate::artifact::{self, ArtifactError, Existing, Prepared};
 use crate::engine::EngineError;
 use crate::engine::render::Rendered;
+use crate::model::lora::LoraFile;
 use crate::quantity::Seed;
 use crate::recipe;
 
@@ -40,6 +41,8 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
     let (source, recipe, checked) = load(&args.recipe, report)?;
     let folder = folder_of(&args.recipe);
     let known = KnownModel::read(&recipe.model.value, folder)?;
+    let loras = recipe.loras.iter().map(|lora| LoraFile::locate(&lora.source.value, folder, lora.strength.get()));
+    let loras = loras.collect::<Result<Vec<_>, _>>()?;
     let plan = plan_for(&recipe, &known, &checked.file, &source, report)?;
 
     let existing = if args.force || recipe.overwrite { Existing::Replace } else { Existing::Keep };
@@ -74,7 +77,7 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
         artifact::may_write(path, existing)?;
     }
 
-    let model = LoadedModel::load(&known, &plan, args.precision, report)?;
+    let model = LoadedModel::load(&known, &plan, loras, args.precision, report)?;
     for (seed, outputs) in seeds.iter().zip(&outputs) {
         let bar = report.progress(&outputs.picture.display().to_string(), recipe.steps.get());
         let began = Instant::now();

@@ -74,6 +74,7 @@ mod loaded {
     use crate::engine::{ModelWeights, Precision};
     use crate::model::card::Card;
     use crate::model::files::{FilesError, ModelFiles};
+    use crate::model::lora::LoraFile;
     use crate::model::prompt::Tokenizers;
     use crate::plan::Plan;
 
@@ -96,11 +97,12 @@ mod loaded {
         pub(in crate::app) fn load(
             known: &KnownModel,
             plan: &Plan,
+            loras: Vec<LoraFile>,
             precision: Precision,
             report: &mut Report,
         ) -> Result<Self, Failure> {
             let KnownModel { files, card } = known;
-            let weights = weights(files, card)?;
+            let weights = ModelWeights { loras, ..weights(files, card)? };
             let texts = encode(known, &weights, plan, precision, report)?;
             let painter = Painter::load(card, &weights, precision)?;
             let condition = painter.condition(plan, &texts)?;
@@ -115,6 +117,7 @@ mod loaded {
             text_encoder: files.weights("text_encoder")?,
             text_encoder_2: card.text_2.as_ref().map_or(Ok(Vec::new()), |_| files.weights("text_encoder_2"))?,
             vae: files.weights("vae")?,
+            loras: Vec::new(),
         })
     }
 

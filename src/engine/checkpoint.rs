@@ -13,6 +13,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::EngineError;
 use super::kernel::Isa;
+use super::lora::Patch;
 use crate::model::files::Weights;
 
 /// The bytes of one part's weights.
@@ -50,7 +51,12 @@ impl Checkpoint {
                 shard_of.insert(name.to_owned(), index);
             }
         }
-        Ok(Tensors { shards, shard_of })
+        Ok(Tensors { shards, shard_of, patches: Vec::new() })
+    }
+
+    /// The header of each shard.
+    pub(super) fn headers(&self) -> impl Iterator<Item = Result<SafeTensors<'_>, EngineError>> {
+        self.sources.iter().map(Source::header)
     }
 }
 
@@ -104,9 +110,26 @@ struct Shard<'a> {
 pub struct Tensors<'a> {
     shards: Vec<Shard<'a>>,
     shard_of: HashMap<String, usize>,
+    patches: Vec<Patch<'a>>,
 }
 
-impl Tensors<'_> {
+impl<'s> Tensors<'s> {
+    /// The same with what LoRAs do to them.
+    pub(super) fn patched(self, patches: Vec<Patch<'s>>) -> Self {
+        Self { patches, ..self }
+    }
+
+    /// The names of all tensors.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.shard_of.keys().map(String::as_str)
+    }
+
+    /// The shape of a tensor, if it is there.
+    pub(super) fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        let shard = &self.shards[*self.shard_of.get(name)?];
+        Some(shard.tensors.tensor(name).ok()?.shape().to_vec())
+    }
+
     /// The root of the names; tensors will be loaded onto `device` as numbers of type `dtype`. In f32 on the CPU, layers
     /// use the kernels of the instruction set `isa`; without one, and elsewhere, they are made of candle's operations.
     pub fn parameters<'a>(&'a self, device: &'a Device, dtype: DType, isa: Option<Isa>) -> Parameters<'a> {
@@ -134,7 +157,13 @@ impl Tensors<'_> {
                 found: view.dtype(),
             });
         }
-        Ok(view.load(device)?.to_dtype(dtype)?)
+        let mut tensor = view.load(device)?;
+        for patch in &self.patches {
+            if let Some(difference) = patch.difference(name, expected.dims(), device)? {
+                tensor = (tensor.to_dtype(DType::F32)? + difference)?;
+            }
+        }
+        Ok(tensor.to_dtype(dtype)?)
     }
 
     fn describe(&self) -> String {

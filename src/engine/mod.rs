@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod guidance;
 pub mod kernel;
+mod lora;
 pub mod network;
 pub mod noise;
 pub mod render;
@@ -13,8 +14,10 @@ use candle_core::{DType, Device};
 
 use crate::model::card::Card;
 use crate::model::files::Weights;
+use crate::model::lora::{LoraError, LoraFile, Part};
 use checkpoint::Checkpoint;
 use kernel::Isa;
+use lora::Loras;
 use network::{Decoder, UNet};
 
 /// A fault while weights are read or tensors are computed.
@@ -96,6 +99,9 @@ pub enum EngineError {
         /// The number of ids.
         vocabulary: usize,
     },
+    /// A LoRA does not fit the model.
+    #[error(transparent)]
+    Lora(#[from] LoraError),
     /// A network that wants vectors of whole texts was given texts without them.
     #[error("the network wants a vector for each whole text, and the text encoders make none")]
     NoWholeText,
@@ -166,6 +172,8 @@ pub struct ModelWeights {
     pub text_encoder_2: Vec<Weights>,
     /// The autoencoder's.
     pub vae: Vec<Weights>,
+    /// The LoRAs that are merged into the others, in this order.
+    pub loras: Vec<LoraFile>,
 }
 
 /// The networks of a model that paint, their weights in memory. Its text encoders are [`texts::TextEncoders`].
@@ -201,9 +209,11 @@ impl Model {
         let dtype = precision.dtype();
         let unet = Checkpoint::open(&weights.unet)?;
         let vae = Checkpoint::open(&weights.vae)?;
+        let loras = Loras::open(weights)?;
+        let tensors = unet.tensors()?.patched(loras.patches(Part::UNet)?);
         let decoder_type = if card.autoencoder.force_upcast() { DType::F32 } else { dtype };
         Ok(Self {
-            unet: UNet::new(&card.unet, &unet.tensors()?.parameters(device, dtype, isa))?,
+            unet: UNet::new(&card.unet, &tensors.parameters(device, dtype, isa))?,
             decoder: Decoder::new(&card.autoencoder, &vae.tensors()?.parameters(device, decoder_type, isa))?,
         })
     }

@@ -4,9 +4,11 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use super::checkpoint::Checkpoint;
 use super::kernel::Isa;
+use super::lora::Loras;
 use super::network::{TextEncoder, TextVectors};
 use super::{EngineError, ModelWeights, Precision};
 use crate::model::card::{Card, TextLayer};
+use crate::model::lora::Part;
 use crate::model::prompt::{Chunk, TextTokens};
 
 /// What reading weights and encoding gives; computing with tensors gives candle's `Result`.
@@ -33,9 +35,11 @@ impl TextEncoders {
     pub fn load_for(card: &Card, weights: &ModelWeights, precision: Precision, isa: Option<Isa>) -> Built<Self> {
         let (device, dtype) = (Device::Cpu, precision.dtype());
         let mut encoders = Vec::new();
-        for ((_, text), files) in card.text_encoders().zip([&weights.text_encoder, &weights.text_encoder_2]) {
+        let loras = Loras::open(weights)?;
+        let parts = [(Part::TextEncoder, &weights.text_encoder), (Part::TextEncoder2, &weights.text_encoder_2)];
+        for (text, (part, files)) in card.text_encoders().zip(parts) {
             let checkpoint = Checkpoint::open(files)?;
-            let tensors = checkpoint.tensors()?;
+            let tensors = checkpoint.tensors()?.patched(loras.patches(part)?);
             let at = tensors.parameters(&device, dtype, isa);
             encoders.push(TextEncoder::new(text, &at)?);
         }
@@ -43,8 +47,8 @@ impl TextEncoders {
             encoders,
             layer: card.text_layer,
             widths: (
-                card.text_encoders().map(|(_, text)| text.width).sum(),
-                card.text_encoders().filter_map(|(_, text)| text.projection).last(),
+                card.text_encoders().map(|text| text.width).sum(),
+                card.text_encoders().filter_map(|text| text.projection).last(),
             ),
             max_tokens: card.max_tokens(),
             device,

@@ -172,11 +172,9 @@ impl Card {
         self.autoencoder.downscale()
     }
 
-    /// The text encoders with the folders that their weights are in, in the order of their vectors.
-    pub fn text_encoders(&self) -> impl Iterator<Item = (&'static str, &TextCard)> {
-        [("text_encoder", Some(&self.text)), ("text_encoder_2", self.text_2.as_ref())]
-            .into_iter()
-            .filter_map(|(part, card)| Some((part, card?)))
+    /// The text encoders, in the order of their vectors.
+    pub fn text_encoders(&self) -> impl Iterator<Item = &TextCard> {
+        [Some(&self.text), self.text_2.as_ref()].into_iter().flatten()
     }
 
     /// The length of an encoded text in tokens, with its first and last: 77 in every CLIP.

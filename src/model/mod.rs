@@ -4,6 +4,7 @@ pub mod card;
 pub mod embedded;
 pub mod emphasis;
 pub mod files;
+pub mod lora;
 #[cfg(feature = "engine")]
 pub mod prompt;
 #[cfg(feature = "engine")]

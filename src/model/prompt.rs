@@ -38,7 +38,7 @@ impl Tokenizers {
     pub fn read(files: &ModelFiles, card: &Card) -> Result<Self, TokenizerError> {
         let folders = ["tokenizer", "tokenizer_2"];
         let all = folders.iter().zip(card.text_encoders());
-        let all = all.map(|(folder, (_, text))| Tokenizer::read_from(files, folder, text.max_tokens));
+        let all = all.map(|(folder, text)| Tokenizer::read_from(files, folder, text.max_tokens));
         Ok(Self { all: all.collect::<Result<_, _>>()?, zero_empty_text: card.zero_empty_text })
     }
 

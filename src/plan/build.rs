@@ -93,7 +93,7 @@ pub fn build(recipe: &Recipe, card: &Card) -> Result<Plan, PlanError> {
     };
     let schedule = schedule(&card.scheduler, &sampling)?;
     let guided = recipe.guidance.get() > 1.0;
-    let least_layers = card.text_encoders().map(|(_, text)| text.layers).min().unwrap_or(0);
+    let least_layers = card.text_encoders().map(|text| text.layers).min().unwrap_or(0);
     if let Some(skip) = recipe.clip_skip.filter(|skip| skip.get() > least_layers) {
         return Err(PlanError::ClipSkip { skip, layers: least_layers });
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::concepts::{Around, ConceptDraft, check_together};
 use super::fields::{COMPAT, FIELDS, Field, Level, Place, SWITCH};
+use super::loras::{LORA, LoraDraft};
 use super::pairs::pairs;
 use super::scope::{Known, Scope, settings_behind};
 use super::values::{Reader, first_line};
@@ -90,10 +91,16 @@ fn check(reader: &mut Reader<'_>, file: &File) -> Option<Recipe> {
 
     check_seeds(reader, &seeds.value);
     check_scheduler(reader, &scheduler, &eta, &sigmas);
-    let drafts: Vec<ConceptDraft> =
-        blocks.iter().map(|(block, line)| ConceptDraft::read(reader, block, *line, &momentum, &beta)).collect();
+    let (mut drafts, mut loras) = (Vec::new(), Vec::new());
+    for (block, line) in blocks {
+        if block.kind.value == LORA {
+            loras.push(LoraDraft::read(reader, block, line));
+        } else {
+            drafts.push(ConceptDraft::read(reader, block, line, &momentum, &beta));
+        }
+    }
     let around = Around { guidance: &guidance, steps: &steps, momentum: &momentum, beta: &beta, rule: &rule };
-    check_together(reader, &drafts, &around);
+    check_together(reader, &drafts, &loras, &around);
 
     let concepts: Option<Vec<_>> = drafts.into_iter().map(ConceptDraft::finish).collect();
     Some(Recipe {
@@ -111,6 +118,7 @@ fn check(reader: &mut Reader<'_>, file: &File) -> Option<Recipe> {
         guidance: guidance.value,
         rule: rule.value,
         overwrite: overwrite.value,
+        loras: loras.into_iter().map(LoraDraft::finish).collect::<Option<_>>()?,
         concepts: concepts?,
     })
 }
@@ -225,7 +233,7 @@ fn gather<'a>(reader: &mut Reader<'_>, file: &'a File, scope: &mut Scope<'a>) ->
                 swallowed = swallows_brace(block);
                 let kind = block.kind.value.as_str();
                 let shape_of_setting = block.body.is_none()
-                    && !matches!(kind, "plus" | "minus")
+                    && !matches!(kind, "plus" | "minus" | LORA)
                     && suggest::block_synonym(kind).is_none()
                     && suggest::nearest(kind, ["plus", "minus"]).is_none();
                 if shape_of_setting {

@@ -17,7 +17,7 @@ from PIL import Image
 
 here = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(here))
-import render  # noqa: E402
+import lora, render  # noqa: E402
 
 WORDS = dict(DDIMScheduler="ddim", DDPMScheduler="ddpm", EulerDiscreteScheduler="euler", EulerAncestralDiscreteScheduler="euler-ancestral",
              DPMSolverMultistepScheduler="dpmpp-2m", PNDMScheduler="pndm", LMSDiscreteScheduler="lms", HeunDiscreteScheduler="heun",
@@ -106,6 +106,14 @@ JOBS = [
         momentum=.3, beta=.6, width=96, height=160, edition1=True),
     job("three-xl-staggered", "tiny-xl-0", EULER, concepts=[concept(GLASSES, warmup=2, cooldown=12), concept(SMILE, minus=True, warmup=6), concept(NIGHT, threshold=.5, warmup=10)],
         momentum=.3, beta=.6),
+    # LoRAs in the layouts that are in use.
+    job("lora-kohya", "tiny-0", DDIM, steps=10, lora=dict(layout="kohya", strength=.6), edition1=True),
+    job("lora-kohya-v", "tiny-v-1", DPM, steps=10, concepts=[concept(GLASSES, warmup=2)], lora=dict(layout="kohya", strength=-.5), edition1=True),
+    job("lora-peft", "tiny-1", DDIM, steps=10, lora=dict(layout="peft", strength=1), edition1=True),
+    job("lora-old", "tiny-2", DDIM, steps=10, lora=dict(layout="old", strength=.7), edition1=True),
+    job("lora-kohya-xl", "tiny-xl-0", steps=10, lora=dict(layout="kohya", strength=.6), edition1=True),
+    job("lora-sgm-xl", "tiny-xl-1", steps=10, negative="blurry", lora=dict(layout="sgm", strength=.8), edition1=True),
+    job("lora-peft-xl", "tiny-xl-2", steps=10, lora=dict(layout="peft", strength=.6), edition1=True),
     job("two-steps", "tiny-2", DDIM, steps=2, concepts=[concept(GLASSES), concept(SMILE, minus=True)], seed=7, edition1=True),
     job("one-step-three", "tiny-v-1", DDIM, steps=1, concepts=[concept(GLASSES), concept(SMILE, minus=True), concept(NIGHT)], seed=2**32 + 7, edition1=True),
 ]
@@ -128,6 +136,8 @@ def recipe(job, checkpoint, compat):
         lines.append("sigmas karras")
     if spacing := job["scheduler_config"].get("timestep_spacing"):
         lines.append(f"spacing {spacing}")
+    if job.get("lora"):
+        lines.append(f'lora adapted {json.dumps(str(job["lora"]["file"]))} {{ strength {job["lora"]["strength"]} }}')
     for i, c in enumerate(job["concepts"]):
         kind = "minus" if c["minus"] else "plus"
         steps = "" if c["cooldown"] is None else f', steps 0..{c["cooldown"]}'
@@ -142,7 +152,8 @@ class Reference:
         self.pipes = {}
 
     def __call__(self, checkpoint, job):
-        key = (checkpoint, job["scheduler"], json.dumps(job["scheduler_config"]), bool(job["concepts"]), job["width"], job["height"])
+        key = (checkpoint, job["scheduler"], json.dumps(job["scheduler_config"]), bool(job["concepts"]), job["width"], job["height"],
+               json.dumps(job.get("lora"), default=str))
         if key not in self.pipes:
             self.pipes[key] = render.load(str(checkpoint), torch.float32, job)
         _, latents, image = render.call(self.pipes[key], job, "cpu")
@@ -241,6 +252,9 @@ def main():
         if not (checkpoint / "model_index.json").exists():
             kind, seed = job["checkpoint"].rsplit("-", 1)
             subprocess.run([sys.executable, here / "checkpoint.py", kind, checkpoint, "--seed", seed, "--vocab", a.vocab], check=True, capture_output=True)
+        if job.get("lora"):
+            job["lora"]["file"] = a.work / f'{job["checkpoint"]}-{job["lora"]["layout"]}.safetensors'
+            lora.write(checkpoint, job["lora"]["file"], job["lora"]["layout"])
         latents, image = reference(checkpoint, job)
         for rule in ["compat"] + ["edition 1"] * job["edition1"]:
             ours, picture = run_sega(a.sega, recipe(job, checkpoint, rule == "compat"), a.work / job["name"])
