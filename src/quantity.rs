@@ -81,37 +81,54 @@ real_quantity! {
     Weight, 0.0..=100.0, 1.0
 }
 real_quantity! {
+    /// How much of a LoRA is added to the weights. 1 is what it was trained for.
+    LoraStrength, -10.0..=10.0, 1.0
+}
+real_quantity! {
     /// eta of DDIM: 0 is deterministic, 1 has DDPM's variance.
     Eta, 0.0..=1.0, 0.0
 }
 
-/// The number of scheduler steps of a render.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Steps(u32);
+macro_rules! whole_quantity {
+    ($(#[$doc:meta])* $name:ident, $range:expr, $default:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub struct $name(u32);
 
-impl Steps {
-    /// The allowed values.
-    pub const RANGE: RangeInclusive<u32> = 1..=1000;
-    /// The number where a recipe says nothing.
-    pub const DEFAULT: Self = Self(30);
+        impl $name {
+            /// The allowed values.
+            pub const RANGE: RangeInclusive<u32> = $range;
+            /// The number where nothing else is known.
+            pub const DEFAULT: Self = Self($default);
 
-    /// The quantity, if `value` is allowed.
-    pub fn new(value: u32) -> Result<Self, OutOfRange> {
-        if Self::RANGE.contains(&value) {
-            Ok(Self(value))
-        } else {
-            Err(OutOfRange {
-                value: value.into(),
-                low: (*Self::RANGE.start()).into(),
-                high: (*Self::RANGE.end()).into(),
-            })
+            /// The quantity, if `value` is allowed.
+            pub fn new(value: u32) -> Result<Self, OutOfRange> {
+                if Self::RANGE.contains(&value) {
+                    Ok(Self(value))
+                } else {
+                    Err(OutOfRange {
+                        value: value.into(),
+                        low: (*Self::RANGE.start()).into(),
+                        high: (*Self::RANGE.end()).into(),
+                    })
+                }
+            }
+
+            /// The number.
+            pub fn get(self) -> usize {
+                self.0 as usize
+            }
         }
-    }
+    };
+}
 
-    /// The number.
-    pub fn get(self) -> usize {
-        self.0 as usize
-    }
+whole_quantity! {
+    /// The number of scheduler steps of a render.
+    Steps, 1..=1000, 30
+}
+whole_quantity! {
+    /// Which layer of the text encoder speaks to the network, counted from the last, which is 1.
+    ClipSkip, 1..=12, 1
 }
 
 /// A position among the steps: a step's number, or a share of all steps (rounded down).

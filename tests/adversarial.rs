@@ -78,8 +78,7 @@ proptest! {
 #[cfg(feature = "engine")]
 mod with_engine {
     use super::*;
-    use candle_core::{DType, Device};
-    use sega::engine::{Model, ModelWeights};
+    use sega::engine::ModelWeights;
     use sega::model::files::Weights;
     use sega::model::tokenizer::Tokenizer;
 
@@ -148,8 +147,9 @@ mod with_engine {
     /// The networks of a card with these weights of the U-Net, and a model's others.
     fn load(card: &Card, unet: Vec<Weights>, files: &ModelFiles) -> Result<(), String> {
         let weights = |part| files.weights(part).unwrap();
-        let weights = ModelWeights { unet, text_encoder: weights("text_encoder"), vae: weights("vae") };
-        Model::load(card, &weights, &Device::Cpu, DType::F32).map(drop).map_err(|error| error.to_string())
+        let (text_encoder, vae) = (weights("text_encoder"), weights("vae"));
+        let weights = ModelWeights { unet, text_encoder, vae, ..ModelWeights::default() };
+        crate::network::load(card, &weights).map(drop).map_err(|error| error.to_string())
     }
 
     /// Shapes that the configuration makes up are compared with the file's before anything of their size is reserved.

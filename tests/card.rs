@@ -28,6 +28,7 @@ fn text_of<'a>(texts: &'a mut CardTexts, part: &str) -> &'a mut Option<String> {
         "index" => &mut texts.index,
         "unet" => &mut texts.unet,
         "text_encoder" => &mut texts.text_encoder,
+        "text_encoder_2" => &mut texts.text_encoder_2,
         "vae" => &mut texts.vae,
         "scheduler" => &mut texts.scheduler,
         _ => panic!("no part {part}"),
@@ -71,6 +72,36 @@ fn lists_are_read() {
     assert_eq!((middle.heads, middle.layers, middle.only_cross_attention), (3, 2, true));
     assert!(!card.unet.mid.as_ref().unwrap().transformer.as_ref().unwrap().only_cross_attention);
     assert_eq!(card.scheduler.prediction, Prediction::Velocity);
+}
+
+#[test]
+fn two_text_encoders_are_read() {
+    let pair = || texts("tests/reference/network/pair");
+    let card = Card::new(&pair()).unwrap();
+    let second = card.text_2.as_ref().unwrap();
+    assert_eq!((card.text.projection, second.projection, second.end_token), (None, Some(20), None));
+    assert_eq!((card.text_layer.from_last, card.text_layer.normed, card.zero_empty_text), (2, false, true));
+    let added = card.unet.added.unwrap();
+    assert_eq!((added.measure_channels, added.text_width, card.unet.guidance_channels), (6, 20, Some(10)));
+
+    let refusal = |part: &str, from: &str, to: &str| {
+        let mut texts = pair();
+        let text = text_of(&mut texts, part);
+        let changed = text.as_deref().unwrap().replace(from, to);
+        assert_ne!(text.as_deref(), Some(changed.as_str()));
+        *text = Some(changed);
+        Card::new(&texts).unwrap_err().to_string()
+    };
+    let mut refusals = vec![
+        refusal("unet", "\"cross_attention_dim\": 40", "\"cross_attention_dim\": 24"),
+        refusal("text_encoder_2", "\"projection_dim\": 20", "\"projection_dim\": 24"),
+        refusal("text_encoder_2", "\"projection_dim\": 20", "\"projection_dim\": null"),
+        refusal("text_encoder_2", "\"max_position_embeddings\": 11", "\"max_position_embeddings\": 12"),
+        refusal("text_encoder", "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1"),
+    ];
+    refusals.push(Card::new(&CardTexts { text_encoder_2: None, ..pair() }).unwrap_err().to_string());
+    refusals.push(Card::new(&CardTexts { text_encoder: None, ..pair() }).unwrap_err().to_string());
+    insta::assert_snapshot!(refusals.join("\n"));
 }
 
 #[test]
@@ -179,10 +210,13 @@ fn no_value_of_any_key_makes_reading_panic() {
         json!({"a": 1}),
     ];
     let mut read = 0;
-    for folder in ["models/mini", "tests/reference/network/lists", "tests/reference/network/rare"] {
-        for part in ["unet", "text_encoder", "vae", "scheduler"] {
+    for folder in
+        ["models/mini", "tests/reference/network/lists", "tests/reference/network/rare", "tests/reference/network/pair"]
+    {
+        for part in ["unet", "text_encoder", "text_encoder_2", "vae", "scheduler"] {
             let mut texts = texts(folder);
-            let object: Value = serde_json::from_str(text_of(&mut texts, part).as_deref().unwrap()).unwrap();
+            let Some(text) = text_of(&mut texts, part).clone() else { continue };
+            let object: Value = serde_json::from_str(&text).unwrap();
             for key in object.as_object().unwrap().keys() {
                 for value in &values {
                     let mut changed = object.clone();
@@ -207,8 +241,16 @@ fn no_value_of_any_key_makes_reading_panic() {
 fn what_is_not_supported_is_refused() {
     let two_levels = json!(["DownBlock2D", "DownBlock2D"]);
     let cases = [
-        ("index", json!({"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"]})),
+        ("index", json!({"requires_aesthetics_score": true})),
         ("unet", json!({"addition_embed_type": "text_time"})),
+        (
+            "unet",
+            json!({"addition_embed_type": "text_time", "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 1536}),
+        ),
+        (
+            "unet",
+            json!({"addition_embed_type": "text_time", "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 2816}),
+        ),
         ("unet", json!({"addition_embed_type": "image"})),
         ("unet", json!({"down_block_types": ["DownBlock2D", "AttnDownBlock2D", "CrossAttnDownBlock2D"]})),
         ("unet", json!({"up_block_types": ["SimpleCrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"]})),
@@ -220,7 +262,7 @@ fn what_is_not_supported_is_refused() {
         ("unet", json!({"norm_num_groups": 33})),
         ("unet", json!({"norm_num_groups": null})),
         ("unet", json!({"class_embed_type": "timestep"})),
-        ("unet", json!({"time_cond_proj_dim": 256})),
+        ("unet", json!({"time_cond_proj_dim": 7})),
         ("unet", json!({"num_attention_heads": 8})),
         ("unet", json!({"dual_cross_attention": true})),
         ("unet", json!({"act_fn": "mish"})),

@@ -15,6 +15,7 @@ mod guidance;
 mod header;
 #[cfg(feature = "hub")]
 mod hub;
+mod lora;
 mod models;
 #[cfg(feature = "engine")]
 mod network;

@@ -9,9 +9,14 @@ use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use sega::engine::kernel::Isa;
-use sega::engine::{EngineError, Model, ModelWeights};
+use sega::engine::network::{Condition, TextVectors};
+use sega::engine::texts::TextEncoders;
+use sega::engine::{EngineError, Model, ModelWeights, Precision};
 use sega::model::card::{AutoencoderCard, Card, CardTexts};
 use sega::model::files::Weights;
+use sega::model::lora::LoraFile;
+use sega::model::prompt::{Chunk, TextTokens};
+use sega::quantity::Size;
 
 const DEVICE: Device = Device::Cpu;
 
@@ -87,6 +92,10 @@ fn bytes(case: &str, part: &str, stored: impl Fn(&str) -> Option<String>) -> &'s
     safetensors::serialize(views, None).unwrap().leak()
 }
 
+fn has(case: &str, part: &str) -> bool {
+    folder(case).join(part).exists()
+}
+
 fn embedded(case: &str, part: &str) -> Vec<Weights> {
     vec![Weights::Embedded(bytes(case, part, |name| Some(name.to_owned())))]
 }
@@ -95,7 +104,9 @@ fn generated(case: &str) -> ModelWeights {
     ModelWeights {
         unet: embedded(case, "unet"),
         text_encoder: embedded(case, "text_encoder"),
+        text_encoder_2: if has(case, "text_encoder_2") { embedded(case, "text_encoder_2") } else { Vec::new() },
         vae: embedded(case, "vae"),
+        loras: Vec::new(),
     }
 }
 
@@ -105,6 +116,7 @@ fn on_disk(folder: &Path) -> ModelWeights {
         unet: file("unet/diffusion_pytorch_model.safetensors"),
         text_encoder: file("text_encoder/model.safetensors"),
         vae: file("vae/diffusion_pytorch_model.safetensors"),
+        ..ModelWeights::default()
     }
 }
 
@@ -126,8 +138,40 @@ pub(crate) fn texts(card: &Card) -> Vec<Vec<u32>> {
         .collect()
 }
 
-/// Compares text encoder, U-Net and decoder with the reference.
-fn check(card: &Card, model: &Model, reference: &Path) {
+/// All networks of a model.
+pub(crate) struct Networks {
+    encoders: TextEncoders,
+    pub(crate) model: Model,
+}
+
+impl Networks {
+    fn load(card: &Card, weights: &ModelWeights, precision: Precision) -> Result<Self, EngineError> {
+        let encoders = TextEncoders::load(card, weights, precision)?;
+        Ok(Self { encoders, model: Model::load(card, weights, &DEVICE, precision)? })
+    }
+
+    fn load_for(card: &Card, weights: &ModelWeights, isa: Option<Isa>) -> Result<Self, EngineError> {
+        let encoders = TextEncoders::load_for(card, weights, Precision::F32, isa)?;
+        Ok(Self { encoders, model: Model::load_for(card, weights, &DEVICE, Precision::F32, isa)? })
+    }
+
+    pub(crate) fn encode(&self, rows: &[Vec<u32>]) -> Result<Vec<TextVectors>, EngineError> {
+        let tokens: Vec<TextTokens> =
+            rows.iter().map(|row| TextTokens(vec![vec![Chunk::plain(row.clone())]; self.encoders.count()])).collect();
+        self.encoders.encode(&tokens, None)
+    }
+
+    pub(crate) fn condition(&self, card: &Card) -> Condition {
+        let texts = self.encode(&texts(card)).unwrap();
+        self.model.unet.condition(&texts, Size::new(48, 40).unwrap(), GUIDANCE).unwrap()
+    }
+}
+
+/// The guidance scale that networks are told.
+const GUIDANCE: f64 = 4.5;
+
+/// Compares text encoders, U-Net and decoder with the reference.
+fn check(card: &Card, networks: &Networks, reference: &Path) {
     const TOLERANCE: f32 = 1e-5;
     let expected = expected(reference);
     let size = |name: &str| {
@@ -137,15 +181,17 @@ fn check(card: &Card, model: &Model, reference: &Path) {
     let channels = card.latent_channels();
     let mut differences = Vec::new();
 
-    let text = model.text.encode(&texts(card)).unwrap();
-    let stride = (card.text.width / 16).max(1);
-    let columns: Vec<u32> = (0..card.text.width as u32).step_by(stride).collect();
+    let text = networks.encode(&texts(card)).unwrap();
+    let text = Tensor::cat(&text.iter().map(|text| &text.tokens).collect::<Vec<_>>(), 0).unwrap();
+    let (_, _, width) = text.dims3().unwrap();
+    let columns: Vec<u32> = (0..width as u32).step_by((width / 16).max(1)).collect();
     let some = text.index_select(&Tensor::new(columns, &DEVICE).unwrap(), 2).unwrap();
     differences.push(("text", difference(&some, &expected["text"])));
 
     let (height, width) = size("latent_size");
     let latents = input("latents", (1, channels, height, width));
-    let condition = model.unet.condition(&text).unwrap();
+    let Networks { model, .. } = networks;
+    let condition = networks.condition(card);
     for (name, timestep) in [("estimate_981.0", 981.0), ("estimate_37.25", 37.25)] {
         let estimate = model.unet.forward(&latents, timestep, &condition, &[0, 1, 2]).unwrap();
         differences.push((name, difference(&estimate, &expected[name])));
@@ -163,8 +209,8 @@ fn check(card: &Card, model: &Model, reference: &Path) {
     }
 }
 
-fn load(card: &Card, weights: &ModelWeights) -> Result<Model, EngineError> {
-    Model::load(card, weights, &DEVICE, DType::F32)
+pub(crate) fn load(card: &Card, weights: &ModelWeights) -> Result<Networks, EngineError> {
+    Networks::load(card, weights, Precision::F32)
 }
 
 fn check_generated(case: &str) {
@@ -183,6 +229,11 @@ fn mini_equals_the_reference() {
 #[test]
 fn lists_linear_projections_and_odd_sizes_equal_the_reference() {
     check_generated("lists");
+}
+
+#[test]
+fn two_text_encoders_and_a_told_guidance_scale_equal_the_reference() {
+    check_generated("pair");
 }
 
 #[test]
@@ -220,10 +271,10 @@ fn shards_are_one_checkpoint() {
 
 #[test]
 fn rows_do_not_depend_on_each_other() {
-    for case in ["lists", "rare"] {
+    for case in ["lists", "rare", "pair"] {
         let card = card_in(&folder(case));
-        let model = load(&card, &generated(case)).unwrap();
-        let condition = model.unet.condition(&model.text.encode(&texts(&card)).unwrap()).unwrap();
+        let networks = load(&card, &generated(case)).unwrap();
+        let (model, condition) = (&networks.model, networks.condition(&card));
         let latents = input("latents", (1, 4, 6, 7));
         let all = model.unet.forward(&latents, 500.0, &condition, &[0, 1, 2]).unwrap();
         let row = |index: usize| all.narrow(0, index, 1).unwrap();
@@ -243,8 +294,8 @@ fn rows_do_not_depend_on_each_other() {
 fn long_queries_are_taken_in_pieces() {
     // Three rows of 48x48 positions with two heads make more scores than are computed at once, a single row does not.
     let card = card_in(&folder("rare"));
-    let model = load(&card, &generated("rare")).unwrap();
-    let condition = model.unet.condition(&model.text.encode(&texts(&card)).unwrap()).unwrap();
+    let networks = load(&card, &generated("rare")).unwrap();
+    let (model, condition) = (&networks.model, networks.condition(&card));
     let latents = input("latents", (1, 4, 96, 96));
     let all = model.unet.forward(&latents, 500.0, &condition, &[0, 1, 2]).unwrap();
     for row in 0..3 {
@@ -258,9 +309,9 @@ fn half_precision_is_near() {
     let folder = Path::new("models/mini");
     let card = card_in(folder);
     let latents = input("latents", (1, 4, 8, 8));
-    let [half, full] = [DType::F16, DType::F32].map(|dtype| {
-        let model = Model::load(&card, &on_disk(folder), &DEVICE, dtype).unwrap();
-        let condition = model.unet.condition(&model.text.encode(&texts(&card)).unwrap()).unwrap();
+    let [half, full] = [Precision::F16, Precision::F32].map(|precision| {
+        let networks = Networks::load(&card, &on_disk(folder), precision).unwrap();
+        let (model, condition) = (&networks.model, networks.condition(&card));
         let estimate = model.unet.forward(&latents, 500.0, &condition, &[1, 2]).unwrap();
         (estimate, model.decoder.decode(&latents).unwrap())
     });
@@ -350,16 +401,15 @@ fn a_file_that_is_not_there_is_named() {
 fn tokens_are_checked() {
     let card = card_in(&folder("rare"));
     let model = load(&card, &generated("rare")).unwrap();
-    let encode = |rows: &[Vec<u32>]| model.text.encode(rows).unwrap_err();
+    let encode = |rows: &[Vec<u32>]| model.encode(rows).unwrap_err();
     assert!(matches!(encode(&[vec![40]]), EngineError::UnknownToken { token: 40, vocabulary: 40 }));
     assert!(matches!(encode(&[vec![0; 10]]), EngineError::TokenCount { max_tokens: 9, .. }));
     assert!(matches!(encode(&[vec![0; 9], vec![0; 8]]), EngineError::TokenCount { .. }));
-    assert!(matches!(encode(&[]), EngineError::TokenCount { .. }));
 }
 
 /// The model that candle's operations make, and one for each instruction set of this machine, with its name.
-fn twins(card: &Card, weights: &ModelWeights) -> (Model, Vec<(String, Model)>) {
-    let load = |isa| Model::load_for(card, weights, &DEVICE, DType::F32, isa).unwrap();
+fn twins(card: &Card, weights: &ModelWeights) -> (Networks, Vec<(String, Networks)>) {
+    let load = |isa| Networks::load_for(card, weights, isa).unwrap();
     let kernels = Isa::available().into_iter().map(|isa| (format!("{isa:?}"), load(Some(isa)))).collect();
     (load(None), kernels)
 }
@@ -368,15 +418,20 @@ fn twins(card: &Card, weights: &ModelWeights) -> (Model, Vec<(String, Model)>) {
 fn check_twins(card: &Card, weights: &ModelWeights, sizes: &[(usize, usize)]) {
     const TOLERANCE: f32 = 1e-5;
     let (plain, kernels) = twins(card, weights);
-    let text = plain.text.encode(&texts(card)).unwrap();
-    let condition = plain.unet.condition(&text).unwrap();
-    for (name, model) in kernels {
+    let tokens = |networks: &Networks| {
+        let all = networks.encode(&texts(card)).unwrap();
+        Tensor::cat(&all.iter().map(|text| &text.tokens).collect::<Vec<_>>(), 0).unwrap()
+    };
+    let (text, condition) = (tokens(&plain), plain.condition(card));
+    let plain = plain.model;
+    for (name, networks) in kernels {
         let near = |ours: &Tensor, theirs: &Tensor, what: &str| {
             let difference = difference(ours, theirs);
             assert!(difference <= TOLERANCE, "{name}: {what} differs by {difference:e}");
         };
-        near(&model.text.encode(&texts(card)).unwrap(), &text, "text");
-        let own_condition = model.unet.condition(&text).unwrap();
+        near(&tokens(&networks), &text, "text");
+        let own_condition = networks.condition(card);
+        let model = networks.model;
         for (size, rows) in sizes.iter().flat_map(|size| [1, 2, 3, 8].map(|rows| (*size, rows))) {
             let (height, width) = size;
             let rows: Vec<usize> = (0..rows).map(|row| row % 3).collect();
@@ -396,7 +451,7 @@ fn check_twins(card: &Card, weights: &ModelWeights, sizes: &[(usize, usize)]) {
 
 #[test]
 fn every_instruction_set_computes_what_candle_computes() {
-    for case in ["lists", "rare"] {
+    for case in ["lists", "rare", "pair"] {
         check_twins(&card_in(&folder(case)), &generated(case), &[(6, 7), (5, 9)]);
     }
 }
@@ -408,4 +463,105 @@ fn threads_change_nothing() {
     for threads in [1, 3] {
         pool(threads).install(|| check_twins(&card_in(folder), &on_disk(folder), &[(16, 16)]));
     }
+}
+
+/// A LoRA's matrices for a tensor: `[rank, inputs]` and `[outputs, rank]`.
+fn matrices(tensor: &str, shape: &[usize], rank: usize) -> [Vec<f32>; 2] {
+    let inputs = shape[1..].iter().product();
+    [weight(&format!("{tensor} down"), &[rank, inputs]), weight(&format!("{tensor} up"), &[shape[0], rank])]
+}
+
+#[test]
+fn loras_are_merged() {
+    const RANK: usize = 3;
+    const ALPHA: f32 = 1.5;
+    const STRENGTH: f64 = -0.7;
+    let card = card_in(&folder("pair"));
+    // A linear layer, one of a text encoder each, a convolution, and a convolution of single places.
+    let adapted = [
+        (
+            "unet",
+            "mid_block.attentions.0.transformer_blocks.1.attn2.to_k.weight",
+            "lora_unet_middle_block_1_transformer_blocks_1_attn2_to_k",
+        ),
+        ("unet", "down_blocks.1.resnets.0.conv1.weight", "lora_unet_down_blocks_1_resnets_0_conv1"),
+        ("unet", "down_blocks.1.resnets.0.conv_shortcut.weight", "lora_unet_input_blocks_3_0_skip_connection"),
+        (
+            "text_encoder",
+            "encoder.layers.0.self_attn.v_proj.weight",
+            "lora_te1_text_model_encoder_layers_0_self_attn_v_proj",
+        ),
+        (
+            "text_encoder_2",
+            "text_model.encoder.layers.1.mlp.fc1.weight",
+            "lora_te2_text_model_encoder_layers_1_mlp_fc1",
+        ),
+    ];
+    let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
+    let mut merged = generated("pair");
+    let lists = [
+        ("unet", &mut merged.unet),
+        ("text_encoder", &mut merged.text_encoder),
+        ("text_encoder_2", &mut merged.text_encoder_2),
+    ];
+    for (part, weights) in lists {
+        let mut all: Vec<(String, Vec<usize>, Vec<f32>)> = listed("pair", part)
+            .into_iter()
+            .map(|(name, shape)| (name.clone(), shape.clone(), weight(&name, &shape)))
+            .collect();
+        for (_, tensor, module) in adapted.iter().filter(|(of, ..)| *of == part) {
+            let (_, shape, values) = all.iter_mut().find(|(name, ..)| name == tensor).unwrap();
+            let [down, up] = matrices(tensor, shape, RANK);
+            let inputs: usize = shape[1..].iter().product();
+            for (at, value) in values.iter_mut().enumerate() {
+                let (row, column) = (at / inputs, at % inputs);
+                let product: f64 =
+                    (0..RANK).map(|r| f64::from(up[row * RANK + r]) * f64::from(down[r * inputs + column])).sum();
+                *value += (STRENGTH * f64::from(ALPHA) / RANK as f64 * product) as f32;
+            }
+            let mut places = shape[2..].to_vec();
+            let down_shape = [vec![RANK, shape[1]], places.clone()].concat();
+            places.fill(1);
+            tensors.push((format!("{module}.lora_down.weight"), down_shape, down));
+            tensors.push((format!("{module}.lora_up.weight"), [vec![shape[0], RANK], places].concat(), up));
+            tensors.push((format!("{module}.alpha"), Vec::new(), vec![ALPHA]));
+        }
+        *weights = vec![Weights::Embedded(serialized(&all).leak())];
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("lora.safetensors");
+    std::fs::write(&path, serialized(&tensors)).unwrap();
+    let with = |path: &Path, strength| ModelWeights {
+        loras: vec![LoraFile { path: path.to_owned(), strength }],
+        ..generated("pair")
+    };
+    let estimate = |weights: &ModelWeights| {
+        let networks = load(&card, weights).unwrap();
+        let latents = input("latents", (1, 4, 6, 7));
+        networks.model.unet.forward(&latents, 500.0, &networks.condition(&card), &[0, 1, 2]).unwrap()
+    };
+    let (ours, wanted, without) = (estimate(&with(&path, STRENGTH)), estimate(&merged), estimate(&generated("pair")));
+    assert!(difference(&ours, &wanted) < 1e-5);
+    assert!(difference(&without, &wanted) > 1e-2, "the LoRA must matter for this test to mean something");
+    assert!(difference(&without, &estimate(&with(&path, 0.0))) == 0.0);
+
+    // For another model: a matrix of another width.
+    let (_, shape, values) = &mut tensors[0];
+    shape[1] += 1;
+    values.resize(shape.iter().product(), 0.0);
+    std::fs::write(&path, serialized(&tensors)).unwrap();
+    let error = fault(&card, &with(&path, 1.0)).to_string();
+    assert!(
+        error.contains("does not fit the model: `lora_unet_middle_block_1") && error.contains("[3, 41]"),
+        "{error}"
+    );
+}
+
+fn serialized(tensors: &[(String, Vec<usize>, Vec<f32>)]) -> Vec<u8> {
+    let bytes: Vec<Vec<u8>> =
+        tensors.iter().map(|(.., values)| values.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
+    let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
+        (name.as_str(), TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).unwrap())
+    });
+    safetensors::serialize(views, None).unwrap()
 }

@@ -5,10 +5,11 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use sega::engine::ModelWeights;
 use sega::engine::render::{Painter, Rendered};
+use sega::engine::texts::TextEncoders;
+use sega::engine::{ModelWeights, Precision};
 use sega::model::card::Card;
-use sega::model::tokenizer::Tokenizer;
+use sega::model::prompt::Tokenizers;
 use sega::recipe::{Recipe, Rule};
 use sega::source::Source;
 use serde::Deserialize;
@@ -29,19 +30,25 @@ struct Reference {
 const LATENTS_BOUND: f64 = 1e-4;
 
 struct Mini {
-    tokenizer: Tokenizer,
+    tokenizers: Tokenizers,
+    encoders: TextEncoders,
     painter: Painter,
 }
 
 impl Mini {
     fn load() -> Self {
         let (files, card) = (models::mini(), models::card());
-        let tokenizer = Tokenizer::read(&files, card.max_tokens()).unwrap();
+        let tokenizers = Tokenizers::read(&files, &card).unwrap();
         let weights = |part| files.weights(part).unwrap();
-        let weights =
-            ModelWeights { unet: weights("unet"), text_encoder: weights("text_encoder"), vae: weights("vae") };
-        let painter = Painter::load(&card, &weights).unwrap();
-        Self { tokenizer, painter }
+        let weights = ModelWeights {
+            unet: weights("unet"),
+            text_encoder: weights("text_encoder"),
+            vae: weights("vae"),
+            ..ModelWeights::default()
+        };
+        let encoders = TextEncoders::load(&card, &weights, Precision::F32).unwrap();
+        let painter = Painter::load(&card, &weights, Precision::F32).unwrap();
+        Self { tokenizers, encoders, painter }
     }
 
     /// mini's card, as if its network predicted something else.
@@ -52,8 +59,9 @@ impl Mini {
 
     fn render(&self, recipe: &Recipe, prediction: &str) -> Rendered {
         let plan = sega::plan::build(recipe, &Self::card(prediction)).unwrap();
-        let tokens: Vec<Vec<u32>> = plan.texts.iter().map(|text| self.tokenizer.encode(text).unwrap().ids).collect();
-        let condition = self.painter.condition(&tokens).unwrap();
+        let tokens = plan.texts.iter().map(|text| self.tokenizers.encode(text, plan.reading).unwrap().0);
+        let texts = self.encoders.encode(&tokens.collect::<Vec<_>>(), plan.text_layer).unwrap();
+        let condition = self.painter.condition(&plan, &texts).unwrap();
         self.painter.render(&plan, &condition, recipe.seeds[0].0, &mut |_| ControlFlow::Continue(())).unwrap()
     }
 }

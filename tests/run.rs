@@ -61,6 +61,15 @@ fn errors(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// A picture without what is written in it.
+fn pixels(path: &Path) -> Vec<u8> {
+    let file = BufReader::new(fs::File::open(path).unwrap());
+    let mut reader = png::Decoder::new(file).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    reader.next_frame(&mut pixels).unwrap();
+    pixels
+}
+
 /// Runs `arguments`, expects the exit code and every one of `words` in the message.
 fn check(scene: &Scene, arguments: &[&str], code: i32, words: &[&str]) {
     let output = scene.sega(arguments);
@@ -154,10 +163,27 @@ fn every_example_renders() {
 }
 
 #[test]
-fn an_over_long_prompt_is_told() {
-    let long = "a very long prompt, ".repeat(20);
-    let scene = Scene::new(&QUICK.replace("a portrait of a woman", &long));
-    check(&scene, &["run", "a.sega"], 0, &["warning", "the prompt", "too long"]);
+fn an_over_long_prompt_is_read_in_chunks_but_by_the_reference() {
+    let long =
+        |end: &str| QUICK.replace("a portrait of a woman", &format!("{}{end}", "a very long prompt, ".repeat(20)));
+    let scene = Scene::new(&long("hat"));
+    fs::write(scene.path("b.sega"), long("cat")).unwrap();
+    for compat in [false, true] {
+        let mut pictures = Vec::new();
+        for name in ["a", "b"] {
+            let (recipe, picture) = (format!("{name}.sega"), format!("{name}-{compat}.png"));
+            if compat {
+                let text = fs::read_to_string(scene.path(&recipe)).unwrap();
+                fs::write(scene.path(&recipe), text + "compat diffusers\n").unwrap();
+            }
+            let output = scene.sega(&["run", &recipe, "-o", &picture]);
+            let message = errors(&output);
+            assert_eq!(output.status.code(), Some(0), "{message}");
+            assert_eq!(message.contains("the prompt is too long"), compat, "{message}");
+            pictures.push(pixels(&scene.path(&picture)));
+        }
+        assert_eq!(pictures[0] == pictures[1], compat, "the end of the prompt counts");
+    }
 }
 
 #[test]

@@ -12,14 +12,14 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
+use sega::engine::ModelWeights;
 use sega::engine::checkpoint::Checkpoint;
-use sega::engine::{Model, ModelWeights};
 use sega::model::card::{Card, CardTexts};
 use sega::model::files::{ModelFiles, Weights};
 use sega::model::single_file::{Family, Naming, Section};
 use sega::model::training::Prediction;
 
-use crate::network::{input, listed, texts, weight};
+use crate::network::{input, listed, load, texts, weight};
 
 /// A tensor's type, shape and bytes.
 type Stored = (Dtype, Vec<usize>, Vec<u8>);
@@ -212,27 +212,23 @@ fn card(files: &ModelFiles) -> Card {
     Card::new(&CardTexts::gather(|path| files.text(path)).unwrap()).unwrap()
 }
 
-fn load(files: &ModelFiles) -> (Card, Model) {
+/// What the networks make of the same input.
+fn outputs(files: &ModelFiles) -> [Vec<f32>; 3] {
     let card = card(files);
     let weights = ModelWeights {
         unet: files.weights("unet").unwrap(),
         text_encoder: files.weights("text_encoder").unwrap(),
         vae: files.weights("vae").unwrap(),
+        ..ModelWeights::default()
     };
-    let model = Model::load(&card, &weights, &Device::Cpu, DType::F32).unwrap();
-    (card, model)
-}
-
-/// What the three networks make of the same input.
-fn outputs(files: &ModelFiles) -> [Vec<f32>; 3] {
-    let (card, model) = load(files);
-    let numbers = |tensor: candle_core::Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    let text = model.text.encode(&texts(&card)).unwrap();
+    let networks = load(&card, &weights).unwrap();
+    let numbers = |tensor: &candle_core::Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let text = networks.encode(&texts(&card)).unwrap();
     let latents = input("latents", (1, 4, 8, 8));
-    let condition = model.unet.condition(&text).unwrap();
-    let estimate = model.unet.forward(&latents, 500.0, &condition, &[0, 1]).unwrap();
-    let pixels = model.decoder.decode(&latents).unwrap();
-    [numbers(text), numbers(estimate), numbers(pixels)]
+    let condition = networks.condition(&card);
+    let estimate = networks.model.unet.forward(&latents, 500.0, &condition, &[0, 1]).unwrap();
+    let pixels = networks.model.decoder.decode(&latents).unwrap();
+    [numbers(&text[1].tokens), numbers(&estimate), numbers(&pixels)]
 }
 
 /// The folder, and the file, of the same model.

@@ -170,7 +170,7 @@ fn malformed() {
     let empty = tempfile::tempdir().unwrap();
     fs::write(empty.path().join("model_index.json"), "{}").unwrap();
     let files = ModelFiles::locate(empty.path().to_str().unwrap(), Path::new("")).unwrap();
-    assert!(matches!(Tokenizer::read(&files, 77), Err(TokenizerError::Missing)));
+    assert!(matches!(Tokenizer::read(&files, 77), Err(TokenizerError::Missing { .. })));
 }
 
 /// The whole vocabulary, which is in the program for single files. To compare a checkpoint's own: `tools/reference/tokenizer.py

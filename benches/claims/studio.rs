@@ -4,12 +4,13 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use sega::artifact::Picture;
-use sega::engine::ModelWeights;
 use sega::engine::render::Painter;
+use sega::engine::texts::TextEncoders;
+use sega::engine::{ModelWeights, Precision};
 use sega::model::card::{Card, CardTexts};
 use sega::model::embedded::TEXTS;
 use sega::model::files::{ModelFiles, Weights};
-use sega::model::tokenizer::Tokenizer;
+use sega::model::prompt::{TextTokens, Tokenizers};
 use sega::plan::Plan;
 use sega::recipe::Recipe;
 use sega::source::Source;
@@ -19,7 +20,8 @@ use crate::Fault;
 /// A model, ready to paint.
 pub(crate) struct Studio {
     card: Card,
-    tokenizer: Tokenizer,
+    tokenizers: Tokenizers,
+    encoders: TextEncoders,
     painter: Painter,
     /// A digest of the model's files.
     pub(crate) identity: String,
@@ -30,14 +32,16 @@ impl Studio {
     pub(crate) fn open(model: &str) -> Result<Self, Fault> {
         let files = ModelFiles::locate(model, Path::new("."))?;
         let card = Card::new(&CardTexts::gather(|path| files.text(path))?)?;
-        let tokenizer = Tokenizer::read(&files, card.max_tokens())?;
+        let tokenizers = Tokenizers::read(&files, &card)?;
         let weights = ModelWeights {
             unet: files.weights("unet")?,
             text_encoder: files.weights("text_encoder")?,
             vae: files.weights("vae")?,
+            ..ModelWeights::default()
         };
-        let painter = Painter::load(&card, &weights)?;
-        Ok(Self { card, tokenizer, painter, identity: identity(&files, &weights)? })
+        let encoders = TextEncoders::load(&card, &weights, Precision::F32)?;
+        let painter = Painter::load(&card, &weights, Precision::F32)?;
+        Ok(Self { card, tokenizers, encoders, painter, identity: identity(&files, &weights)? })
     }
 
     /// The scheduler of recipes that name none.
@@ -48,7 +52,8 @@ impl Studio {
     /// Paints a recipe that has one seed.
     pub(crate) fn paint(&self, text: &str) -> Result<Picture, Fault> {
         let (recipe, plan) = self.plan(text)?;
-        let condition = self.painter.condition(&self.tokens(&plan)?)?;
+        let texts = self.encoders.encode(&self.tokens(&plan)?, plan.text_layer)?;
+        let condition = self.painter.condition(&plan, &texts)?;
         let seed = recipe.seeds.first().ok_or("a recipe has no seed")?.0;
         Ok(self.painter.render(&plan, &condition, seed, &mut |_| ControlFlow::Continue(()))?.picture)
     }
@@ -59,14 +64,14 @@ impl Studio {
     }
 
     /// A plan's texts as tokens; what the model cannot take in whole is refused.
-    fn tokens(&self, plan: &Plan) -> Result<Vec<Vec<u32>>, Fault> {
+    fn tokens(&self, plan: &Plan) -> Result<Vec<TextTokens>, Fault> {
         let mut rows = Vec::new();
         for text in &plan.texts {
-            let tokens = self.tokenizer.encode(text)?;
-            if let Some(dropped) = tokens.dropped {
-                return Err(format!("`{text}` is too long for the model: `{dropped}` would be lost").into());
+            let (tokens, _) = self.tokenizers.encode(text, plan.reading)?;
+            if tokens.0.iter().any(|chunks| chunks.len() > 1) {
+                return Err(format!("`{text}` is longer than the texts that the model was trained on").into());
             }
-            rows.push(tokens.ids);
+            rows.push(tokens);
         }
         Ok(rows)
     }

@@ -9,13 +9,15 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use cpu_time::ProcessTime;
 use sega::engine::kernel::Isa;
 use sega::engine::noise::NoiseStream;
-use sega::engine::{Model, ModelWeights};
+use sega::engine::texts::TextEncoders;
+use sega::engine::{Model, ModelWeights, Precision};
 use sega::model::card::{Card, CardTexts};
 use sega::model::files::ModelFiles;
+use sega::model::prompt::{Chunk, TextTokens};
 
 type Fault = Box<dyn Error + Send + Sync>;
 
@@ -57,14 +59,17 @@ fn compare(options: &Options) -> Result<(), Fault> {
     let weights = ModelWeights {
         unet: files.weights("unet")?,
         text_encoder: files.weights("text_encoder")?,
+        text_encoder_2: card.text_2.as_ref().map_or(Ok(Vec::new()), |_| files.weights("text_encoder_2"))?,
         vae: files.weights("vae")?,
+        loras: Vec::new(),
     };
     let device = Device::Cpu;
     let load = |isa| {
         let started = ProcessTime::now();
-        let model = Model::load_for(&card, &weights, &device, DType::F32, isa);
+        let encoders = TextEncoders::load_for(&card, &weights, Precision::F32, isa)?;
+        let model = Model::load_for(&card, &weights, &device, Precision::F32, isa)?;
         println!("loaded with {isa:?} in {:.2} s", started.elapsed().as_secs_f64());
-        model
+        Ok::<_, Fault>((encoders, model))
     };
     let fast = load(Some(Isa::best()))?;
     let plain = if options.alone { None } else { Some(load(None)?) };
@@ -73,23 +78,32 @@ fn compare(options: &Options) -> Result<(), Fault> {
     let noise = NoiseStream::new(1).normals(card.latent_channels() * size * size);
     let latents = Tensor::from_vec(noise, (1, card.latent_channels(), size, size), &device)?;
     let vocabulary = card.text.vocabulary;
-    let texts: Vec<Vec<u32>> = (0..options.rows)
-        .map(|row| (0..card.max_tokens()).map(|at| ((7 + 31 * row + 13 * at) % vocabulary) as u32).collect())
+    let texts: Vec<TextTokens> = (0..options.rows)
+        .map(|row| {
+            let ids = (0..card.max_tokens()).map(|at| ((7 + 31 * row + 13 * at) % vocabulary) as u32).collect();
+            TextTokens(vec![vec![Chunk::plain(ids)]; card.text_encoders().count()])
+        })
         .collect();
     let rows: Vec<usize> = (0..options.rows).collect();
 
-    type Work<'a> = dyn Fn(&Model) -> Result<Tensor, Fault> + 'a;
-    let encode = |model: &Model| -> Result<Tensor, Fault> { Ok(model.text.encode(&texts)?) };
-    let embeddings = encode(&fast)?;
-    let conditions = [Some(&fast), plain.as_ref()].map(|model| model.map(|model| model.unet.condition(&embeddings)));
+    type Networks = (TextEncoders, Model);
+    type Work<'a> = dyn Fn(&Networks) -> Result<Tensor, Fault> + 'a;
+    let encode = |(encoders, _): &Networks| -> Result<Tensor, Fault> {
+        let texts = encoders.encode(&texts, None)?;
+        Ok(Tensor::cat(&texts.iter().map(|text| &text.tokens).collect::<Vec<_>>(), 0)?)
+    };
+    let embeddings = fast.0.encode(&texts, None)?;
+    let conditions = [Some(&fast), plain.as_ref()]
+        .map(|both| both.map(|(_, model)| model.unet.condition(&embeddings, card.default_size, 7.5)));
     let [fast_condition, plain_condition] = conditions.map(Option::transpose);
     let (fast_condition, plain_condition) = (fast_condition?, plain_condition?);
-    let estimate = |model: &Model| -> Result<Tensor, Fault> {
-        let condition = if std::ptr::eq(model, &fast) { &fast_condition } else { &plain_condition };
+    let estimate = |both: &Networks| -> Result<Tensor, Fault> {
+        let model = &both.1;
+        let condition = if std::ptr::eq(both, &fast) { &fast_condition } else { &plain_condition };
         let condition = condition.as_ref().ok_or("the model has no condition")?;
         Ok(model.unet.forward(&latents, 500.0, condition, &rows)?)
     };
-    let decode = |model: &Model| -> Result<Tensor, Fault> { Ok(model.decoder.decode(&latents)?) };
+    let decode = |(_, model): &Networks| -> Result<Tensor, Fault> { Ok(model.decoder.decode(&latents)?) };
     let works: [(&str, &Work); 3] = [("text encoder", &encode), ("u-net", &estimate), ("decoder", &decode)];
 
     println!(

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+#[cfg(feature = "engine")]
+use crate::engine::Precision;
+
 /// Edit text-to-image diffusion by words
 #[derive(Debug, Parser)]
 #[command(name = "sega", version, about, max_term_width = 100)]
@@ -60,9 +63,18 @@ pub(super) struct RunArgs {
     /// Also write the final latents, as the network sees them, as safetensors (tensor `latents`)
     #[arg(long, value_name = "FILE")]
     pub(super) latents: Option<PathBuf>,
+    /// The numbers that the networks compute with: f32, f16 or bf16
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = precision)]
+    pub(super) precision: Precision,
     /// Replace files that exist
     #[arg(long)]
     pub(super) force: bool,
+}
+
+/// A precision by its name.
+#[cfg(feature = "engine")]
+fn precision(word: &str) -> Result<Precision, String> {
+    Precision::from_name(word).ok_or_else(|| format!("take one of {}", Precision::ALL.map(Precision::name).join(", ")))
 }
 
 #[derive(Debug, Args)]

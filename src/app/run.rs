@@ -15,9 +15,10 @@ use super::interruption::Interruption;
 use super::report::{Report, steps_per_second};
 use super::session::{KnownModel, LoadedModel, plan_for};
 use crate::artifact::{self, ArtifactError, Existing, Prepared};
-use crate::engine::EngineError;
 use crate::engine::render::Rendered;
+use crate::engine::{EngineError, Precision};
 use crate::model::hub::Wanted;
+use crate::model::lora::LoraFile;
 use crate::quantity::Seed;
 use crate::recipe;
 
@@ -40,8 +41,10 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
     let interruption = Interruption::watch(report);
     let (source, recipe, checked) = load(&args.recipe, report)?;
     let folder = folder_of(&args.recipe);
-    let wanted = Wanted::Model { half: false };
+    let wanted = Wanted::Model { half: args.precision != Precision::F32 };
     let known = KnownModel::read(&recipe, folder, wanted, report, &|| interruption.raised())?;
+    let loras = recipe.loras.iter().map(|lora| LoraFile::locate(&lora.source.value, folder, lora.strength.get()));
+    let loras = loras.collect::<Result<Vec<_>, _>>()?;
     let plan = plan_for(&recipe, &known, &checked.file, &source, report)?;
 
     let existing = if args.force || recipe.overwrite { Existing::Replace } else { Existing::Keep };
@@ -76,13 +79,12 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
         artifact::may_write(path, existing)?;
     }
 
-    let model = LoadedModel::load(&known)?;
-    let condition = model.condition(&plan, report)?;
+    let model = LoadedModel::load(&known, &plan, loras, args.precision, report)?;
     for (seed, outputs) in seeds.iter().zip(&outputs) {
         let bar = report.progress(&outputs.picture.display().to_string(), recipe.steps.get());
         let began = Instant::now();
         let mut sampling_seconds = None;
-        let rendered = model.painter.render(&plan, &condition, seed.0, &mut |done| {
+        let rendered = model.painter.render(&plan, &model.condition, seed.0, &mut |done| {
             let step = plan.steps.get(done).map(|step| step.step);
             bar.set_position(step.unwrap_or(recipe.steps.get()) as u64);
             if step.is_none() {

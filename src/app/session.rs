@@ -77,10 +77,14 @@ pub(super) use loaded::LoadedModel;
 #[cfg(feature = "engine")]
 mod loaded {
     use super::{Failure, KnownModel, Report};
-    use crate::engine::ModelWeights;
-    use crate::engine::network::Condition;
+    use crate::engine::network::{Condition, TextVectors};
     use crate::engine::render::Painter;
-    use crate::model::tokenizer::Tokenizer;
+    use crate::engine::texts::TextEncoders;
+    use crate::engine::{ModelWeights, Precision};
+    use crate::model::card::Card;
+    use crate::model::files::{FilesError, ModelFiles};
+    use crate::model::lora::LoraFile;
+    use crate::model::prompt::Tokenizers;
     use crate::plan::Plan;
 
     /// The first words of a text.
@@ -91,41 +95,62 @@ mod loaded {
         if words.next().is_some() { format!("{}\u{2026}", shown.trim_end()) } else { shown }
     }
 
-    /// A model with its weights.
+    /// A model with its weights, and what it was told of a plan's texts.
     pub(in crate::app) struct LoadedModel {
-        tokenizer: Tokenizer,
         pub(in crate::app) painter: Painter,
+        pub(in crate::app) condition: Condition,
     }
 
     impl LoadedModel {
-        /// Reads the weights of a known model.
-        pub(in crate::app) fn load(known: &KnownModel) -> Result<Self, Failure> {
+        /// Reads the weights of a known model. Its text encoders are gone from memory before the network comes.
+        pub(in crate::app) fn load(
+            known: &KnownModel,
+            plan: &Plan,
+            loras: Vec<LoraFile>,
+            precision: Precision,
+            report: &mut Report,
+        ) -> Result<Self, Failure> {
             let KnownModel { files, card } = known;
-            let tokenizer = Tokenizer::read(files, card.max_tokens())?;
-            let weights = ModelWeights {
-                unet: files.weights("unet")?,
-                text_encoder: files.weights("text_encoder")?,
-                vae: files.weights("vae")?,
-            };
-            let painter = Painter::load(card, &weights)?;
-            Ok(Self { tokenizer, painter })
+            let weights = ModelWeights { loras, ..weights(files, card)? };
+            let texts = encode(known, &weights, plan, precision, report)?;
+            let painter = Painter::load(card, &weights, precision)?;
+            let condition = painter.condition(plan, &texts)?;
+            Ok(Self { painter, condition })
         }
+    }
 
-        /// Encodes a plan's texts, and warns of what the model cannot read of them.
-        pub(in crate::app) fn condition(&self, plan: &Plan, report: &mut Report) -> Result<Condition, Failure> {
-            let mut rows = Vec::new();
-            for (row, text) in plan.texts.iter().enumerate() {
-                let tokens = self.tokenizer.encode(text)?;
-                if let Some(dropped) = &tokens.dropped {
-                    report.warning(&format!(
-                        "{} is too long for the model: what comes from `{}` on has no effect; shorten it",
-                        plan.row_name(row),
-                        beginning(dropped.trim())
-                    ));
-                }
-                rows.push(tokens.ids);
+    /// Where the weights of a model are.
+    fn weights(files: &ModelFiles, card: &Card) -> Result<ModelWeights, FilesError> {
+        Ok(ModelWeights {
+            unet: files.weights("unet")?,
+            text_encoder: files.weights("text_encoder")?,
+            text_encoder_2: card.text_2.as_ref().map_or(Ok(Vec::new()), |_| files.weights("text_encoder_2"))?,
+            vae: files.weights("vae")?,
+            loras: Vec::new(),
+        })
+    }
+
+    /// Encodes a plan's texts, and warns of what the model cannot read of them.
+    fn encode(
+        known: &KnownModel,
+        weights: &ModelWeights,
+        plan: &Plan,
+        precision: Precision,
+        report: &mut Report,
+    ) -> Result<Vec<TextVectors>, Failure> {
+        let tokenizers = Tokenizers::read(&known.files, &known.card)?;
+        let mut texts = Vec::new();
+        for (row, text) in plan.texts.iter().enumerate() {
+            let (tokens, dropped) = tokenizers.encode(text, plan.reading)?;
+            if let Some(dropped) = dropped {
+                report.warning(&format!(
+                    "{} is too long for the model: what comes from `{}` on has no effect; shorten it",
+                    plan.row_name(row),
+                    beginning(dropped.trim())
+                ));
             }
-            Ok(self.painter.condition(&rows)?)
+            texts.push(tokens);
         }
+        Ok(TextEncoders::load(&known.card, weights, precision)?.encode(&texts, plan.text_layer)?)
     }
 }

@@ -120,9 +120,10 @@ codes! {
     "Every recipe names its `model` and its `prompt`. All other settings have defaults."
     wrong "sega 1\nmodel \"mini\"" right "sega 1\nmodel \"mini\"\nprompt \"a cat\""
 
-    /// A block that is neither `plus` nor `minus`.
+    /// A block that is neither `plus`, `minus` nor `lora`.
     UnknownBlock = "E0207" Error
-    "A concept is added with `plus` or taken away with `minus`; there are no other blocks."
+    "A concept is added with `plus` or taken away with `minus`, and `lora` adapts the model's weights; there are no other \
+     blocks."
     wrong "add smile \"smile\" { strength 4 }" right "plus smile \"smile\" { strength 4 }"
 
     /// A block within a block.

@@ -13,6 +13,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::EngineError;
 use super::kernel::Isa;
+use super::lora::Patch;
 use crate::model::files::Weights;
 use crate::model::header::{Header, HeaderError};
 use crate::model::single_file::{Origin, Section};
@@ -57,7 +58,12 @@ impl Checkpoint {
             };
             places.extend(names.into_iter().map(|(name, origin)| (name, (index, origin))));
         }
-        Ok(Tensors { shards, places })
+        Ok(Tensors { shards, places, patches: Vec::new() })
+    }
+
+    /// The header of each shard.
+    pub(super) fn headers(&self) -> impl Iterator<Item = Result<SafeTensors<'_>, EngineError>> {
+        self.sources.iter().map(Source::header)
     }
 }
 
@@ -119,9 +125,31 @@ pub struct Tensors<'a> {
     shards: Vec<Shard<'a>>,
     /// For each name the shard that has the tensor, and what it is there.
     places: HashMap<String, (usize, Origin)>,
+    patches: Vec<Patch<'a>>,
 }
 
-impl Tensors<'_> {
+impl<'s> Tensors<'s> {
+    /// The same with what LoRAs do to them.
+    pub(super) fn patched(self, patches: Vec<Patch<'s>>) -> Self {
+        Self { patches, ..self }
+    }
+
+    /// The names of all tensors.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.places.keys().map(String::as_str)
+    }
+
+    /// The shape of a tensor, if it is there.
+    pub(super) fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        let (shard, origin) = self.places.get(name)?;
+        let stored = self.shards[*shard].tensors.tensor(&origin.stored).ok()?;
+        let mut shape = take(&stored, origin)?.shape().to_vec();
+        if origin.transposed {
+            shape.reverse();
+        }
+        Some(shape)
+    }
+
     /// The root of the names; tensors will be loaded onto `device` as numbers of type `dtype`. In f32 on the CPU, layers
     /// use the kernels of the instruction set `isa`; without one, and elsewhere, they are made of candle's operations.
     pub fn parameters<'a>(&'a self, device: &'a Device, dtype: DType, isa: Option<Isa>) -> Parameters<'a> {
@@ -155,8 +183,16 @@ impl Tensors<'_> {
                 found: view.dtype(),
             });
         }
-        let tensor = view.load(device)?.to_dtype(dtype)?;
-        Ok(if origin.transposed { tensor.t()?.contiguous()? } else { tensor })
+        let mut tensor = view.load(device)?;
+        if origin.transposed {
+            tensor = tensor.t()?.contiguous()?;
+        }
+        for patch in &self.patches {
+            if let Some(difference) = patch.difference(name, expected.dims(), device)? {
+                tensor = (tensor.to_dtype(DType::F32)? + difference)?;
+            }
+        }
+        Ok(tensor.to_dtype(dtype)?)
     }
 
     fn describe(&self) -> String {

@@ -3,18 +3,22 @@
 pub mod checkpoint;
 pub mod guidance;
 pub mod kernel;
+mod lora;
 pub mod network;
 pub mod noise;
 pub mod render;
 pub mod sampler;
+pub mod texts;
 
 use candle_core::{DType, Device};
 
 use crate::model::card::Card;
 use crate::model::files::Weights;
+use crate::model::lora::{LoraError, LoraFile, Part};
 use checkpoint::Checkpoint;
 use kernel::Isa;
-use network::{Decoder, TextEncoder, UNet};
+use lora::Loras;
+use network::{Decoder, UNet};
 
 /// A fault while weights are read or tensors are computed.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +99,12 @@ pub enum EngineError {
         /// The number of ids.
         vocabulary: usize,
     },
+    /// A LoRA does not fit the model.
+    #[error(transparent)]
+    Lora(#[from] LoraError),
+    /// A network that wants vectors of whole texts was given texts without them.
+    #[error("the network wants a vector for each whole text, and the text encoders make none")]
+    NoWholeText,
     /// A computation overflowed.
     #[error(
         "{what} is not finite at step {step}: its numbers overflowed, or the weights are damaged; lower the strengths and the guidance scale, or fetch the model again"
@@ -113,21 +123,61 @@ pub enum EngineError {
     Tensor(#[from] candle_core::Error),
 }
 
+/// The numbers that networks compute with. Noise, guidance and updates are always in f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// 32 bits.
+    F32,
+    /// 16 bits, of which 5 for the exponent.
+    F16,
+    /// 16 bits, of which 8 for the exponent.
+    BF16,
+}
+
+impl Precision {
+    /// Every precision.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::BF16];
+
+    /// Its word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::BF16 => "bf16",
+        }
+    }
+
+    /// The precision of this word.
+    pub fn from_name(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|precision| precision.name() == word)
+    }
+
+    fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::F16 => DType::F16,
+            Self::BF16 => DType::BF16,
+        }
+    }
+}
+
 /// Where the weights of each part are. A part that is cut into shards has several.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ModelWeights {
     /// The U-Net's.
     pub unet: Vec<Weights>,
     /// The text encoder's.
     pub text_encoder: Vec<Weights>,
+    /// The second text encoder's, if there is one.
+    pub text_encoder_2: Vec<Weights>,
     /// The autoencoder's.
     pub vae: Vec<Weights>,
+    /// The LoRAs that are merged into the others, in this order.
+    pub loras: Vec<LoraFile>,
 }
 
-/// A model whose weights are in memory.
+/// The networks of a model that paint, their weights in memory. Its text encoders are [`texts::TextEncoders`].
 pub struct Model {
-    /// From tokens to vectors.
-    pub text: TextEncoder,
     /// From latents, timestep and vectors to a noise estimate.
     pub unet: UNet,
     /// From latents to pixels.
@@ -135,11 +185,16 @@ pub struct Model {
 }
 
 impl Model {
-    /// Builds the three networks that `card` describes and reads their weights as numbers of type `dtype`. The decoder
-    /// stays in f32 where its card says that it overflows in half precision. In f32 on the CPU the layers use the
-    /// kernels of the fastest instruction set that the machine has.
-    pub fn load(card: &Card, weights: &ModelWeights, device: &Device, dtype: DType) -> Result<Self, EngineError> {
-        Self::load_for(card, weights, device, dtype, Some(Isa::best()))
+    /// Builds the networks that `card` describes and reads their weights as numbers of this precision. The decoder stays in
+    /// f32 where its card says that it overflows in half precision. In f32 on the CPU the layers use the kernels of the
+    /// fastest instruction set that the machine has.
+    pub fn load(
+        card: &Card,
+        weights: &ModelWeights,
+        device: &Device,
+        precision: Precision,
+    ) -> Result<Self, EngineError> {
+        Self::load_for(card, weights, device, precision, Some(Isa::best()))
     }
 
     /// Like [`load`](Self::load) with the kernels of an instruction set of the caller's choice, or with none: the layers
@@ -148,16 +203,17 @@ impl Model {
         card: &Card,
         weights: &ModelWeights,
         device: &Device,
-        dtype: DType,
+        precision: Precision,
         isa: Option<Isa>,
     ) -> Result<Self, EngineError> {
+        let dtype = precision.dtype();
         let unet = Checkpoint::open(&weights.unet)?;
-        let text = Checkpoint::open(&weights.text_encoder)?;
         let vae = Checkpoint::open(&weights.vae)?;
+        let loras = Loras::open(weights)?;
+        let tensors = unet.tensors()?.patched(loras.patches(Part::UNet)?);
         let decoder_type = if card.autoencoder.force_upcast() { DType::F32 } else { dtype };
         Ok(Self {
-            text: TextEncoder::new(&card.text, &text.tensors()?.parameters(device, dtype, isa))?,
-            unet: UNet::new(&card.unet, &unet.tensors()?.parameters(device, dtype, isa))?,
+            unet: UNet::new(&card.unet, &tensors.parameters(device, dtype, isa))?,
             decoder: Decoder::new(&card.autoencoder, &vae.tensors()?.parameters(device, decoder_type, isa))?,
         })
     }

@@ -2,12 +2,12 @@
 
 use std::ops::ControlFlow;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 
-use super::network::Condition;
+use super::network::{Condition, TextVectors};
 use super::noise::NoiseStream;
 use super::sampler::sample;
-use super::{EngineError, Model, ModelWeights};
+use super::{EngineError, Model, ModelWeights, Precision};
 use crate::artifact::Picture;
 use crate::model::card::Card;
 use crate::plan::Plan;
@@ -31,15 +31,14 @@ pub struct Rendered {
 
 impl Painter {
     /// Reads a model's weights.
-    pub fn load(card: &Card, weights: &ModelWeights) -> Result<Self, EngineError> {
+    pub fn load(card: &Card, weights: &ModelWeights, precision: Precision) -> Result<Self, EngineError> {
         let device = Device::Cpu;
-        Ok(Self { model: Model::load(card, weights, &device, DType::F32)?, device })
+        Ok(Self { model: Model::load(card, weights, &device, precision)?, device })
     }
 
-    /// What the network is to be asked: one row for each text of a plan, given as token ids.
-    pub fn condition(&self, tokens: &[Vec<u32>]) -> Result<Condition, EngineError> {
-        let embeddings = self.model.text.encode(tokens)?;
-        self.model.unet.condition(&embeddings)
+    /// What the network is to be asked: one row for each text of a plan, given as what the text encoders make of it.
+    pub fn condition(&self, plan: &Plan, texts: &[TextVectors]) -> Result<Condition, EngineError> {
+        self.model.unet.condition(texts, plan.size, plan.guidance)
     }
 
     /// Renders a plan with the noise of a seed.

@@ -1,8 +1,8 @@
 //! What a checkpoint's JSON says: everything that building the network, the text encoder, the autoencoder and the
 //! schedule needs, typed and checked.
 //!
-//! The layout is that of diffusers: `unet/config.json`, `text_encoder/config.json`, `vae/config.json` and
-//! `scheduler/scheduler_config.json`, with `model_index.json` on top. A key that is absent has the default that
+//! The layout is that of diffusers: `unet/config.json`, `text_encoder/config.json` (and `text_encoder_2/config.json`),
+//! `vae/config.json` and `scheduler/scheduler_config.json`, with `model_index.json` on top. A key that is absent has the default that
 //! diffusers gives it. A key that asks for something unknown here is an error that names file, key and what is known:
 //! a picture from half a network is worse than none.
 
@@ -18,13 +18,14 @@ use serde_json::{Map, Value};
 use super::training::SchedulerConfig;
 use crate::quantity::Size;
 
-pub use autoencoder::{AutoencoderCard, KlCard, TinyCard};
+pub use autoencoder::{AutoencoderCard, KlCard, LatentStatistics, TinyCard};
 pub use text::{TextActivation, TextCard};
-pub use unet::{DownCard, MidCard, TransformerCard, UNetCard, UpCard};
+pub use unet::{AddedCard, DownCard, MidCard, TransformerCard, UNetCard, UpCard};
 
 const INDEX: &str = "model_index.json";
 const UNET: &str = "unet/config.json";
 const TEXT: &str = "text_encoder/config.json";
+const TEXT_2: &str = "text_encoder_2/config.json";
 const VAE: &str = "vae/config.json";
 const SCHEDULER: &str = "scheduler/scheduler_config.json";
 
@@ -37,6 +38,8 @@ pub struct CardTexts {
     pub unet: Option<String>,
     /// `text_encoder/config.json`.
     pub text_encoder: Option<String>,
+    /// `text_encoder_2/config.json`, which models with one text encoder lack.
+    pub text_encoder_2: Option<String>,
     /// `vae/config.json`.
     pub vae: Option<String>,
     /// `scheduler/scheduler_config.json`.
@@ -50,10 +53,20 @@ impl CardTexts {
             index: read(INDEX)?,
             unet: read(UNET)?,
             text_encoder: read(TEXT)?,
+            text_encoder_2: read(TEXT_2)?,
             vae: read(VAE)?,
             scheduler: read(SCHEDULER)?,
         })
     }
+}
+
+/// Whose vectors a network sees of its text encoders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextLayer {
+    /// The layer, counted from the last, which is 1.
+    pub from_last: usize,
+    /// Whether the final norm is applied to its vectors.
+    pub normed: bool,
 }
 
 /// A checkpoint without its tensors.
@@ -63,6 +76,13 @@ pub struct Card {
     pub unet: UNetCard,
     /// The text encoder.
     pub text: TextCard,
+    /// The second text encoder, if there is one: its vectors stand behind the first's, and the whole text's vector is
+    /// its own.
+    pub text_2: Option<TextCard>,
+    /// Which layer's vectors the network was trained to see.
+    pub text_layer: TextLayer,
+    /// Whether the empty text is nothing at all (vectors of zeros) rather than encoded.
+    pub zero_empty_text: bool,
     /// The autoencoder, of which only the decoder is used.
     pub autoencoder: AutoencoderCard,
     /// How the model was trained to see noise, and its own scheduler.
@@ -74,11 +94,18 @@ pub struct Card {
 impl Card {
     /// Reads and checks a checkpoint's texts.
     pub fn new(texts: &CardTexts) -> Result<Self, CardError> {
-        if let Some(index) = &texts.index {
-            check_index(index)?;
-        }
+        let index: Index = texts.index.as_deref().map_or(Ok(Index::default()), |index| parse(index, INDEX))?;
+        index.check()?;
         let unet = unet::read(required(&texts.unet, UNET)?)?;
-        let text = text::read(required(&texts.text_encoder, TEXT)?)?;
+        if unet.added.is_some() && texts.text_encoder.is_none() && texts.text_encoder_2.is_some() {
+            return Err(CardError::Refiner { file: TEXT_2 });
+        }
+        let text = text::read(required(&texts.text_encoder, TEXT)?, TEXT, false)?;
+        // A second text encoder that the network has no use for, left by a converter, is not looked at.
+        let text_2 = match unet.added {
+            Some(_) => Some(text::read(required(&texts.text_encoder_2, TEXT_2)?, TEXT_2, true)?),
+            None => None,
+        };
         let autoencoder = autoencoder::read(required(&texts.vae, VAE)?)?;
         let scheduler = scheduler::read(required(&texts.scheduler, SCHEDULER)?)?;
 
@@ -89,8 +116,37 @@ impl Card {
         for (key, found) in [("in_channels", unet.in_channels), ("out_channels", unet.out_channels)] {
             agree(UNET, key, found, VAE, "latent_channels", latent)?;
         }
+        let text_width = text.width + text_2.as_ref().map_or(0, |text| text.width);
         for width in unet.transformers().map(|transformer| transformer.text_width) {
-            agree(UNET, "cross_attention_dim", width, TEXT, "hidden_size", text.width)?;
+            match &text_2 {
+                None => agree(UNET, "cross_attention_dim", width, TEXT, "hidden_size", text.width)?,
+                Some(_) if width == text_width => {}
+                Some(_) => return Err(CardError::TextWidths { width, text_width }),
+            }
+        }
+        if let (Some(added), Some(text)) = (unet.added, &text_2) {
+            let (expected, width) = (text.projection.unwrap_or(0), added.text_width);
+            let key = "projection_class_embeddings_input_dim";
+            let measures = added.width() - width;
+            agree(UNET, key, added.width(), TEXT_2, "6 addition_time_embed_dim + projection_dim", measures + expected)?;
+        }
+        if let Some(second) = &text_2 {
+            agree(
+                TEXT,
+                "max_position_embeddings",
+                text.max_tokens,
+                TEXT_2,
+                "max_position_embeddings",
+                second.max_tokens,
+            )?;
+        }
+        let least_layers = text_2.iter().fold(text.layers, |least, text| least.min(text.layers));
+        let text_layer = match text_2 {
+            Some(_) => TextLayer { from_last: 2, normed: false },
+            None => TextLayer { from_last: 1, normed: true },
+        };
+        if text_layer.from_last > least_layers {
+            return Err(unsupported(TEXT, "num_hidden_layers", least_layers, "numbers from 2"));
         }
         let (height, width) = unet.sample_size;
         let pixels = |side: usize| u32::try_from(side.saturating_mul(autoencoder.downscale())).unwrap_or(u32::MAX);
@@ -102,7 +158,8 @@ impl Card {
                 "sizes that give pictures of 8 to 8192 pixels",
             )
         })?;
-        Ok(Self { unet, text, autoencoder, scheduler, default_size })
+        let zero_empty_text = text_2.is_some() && index.force_zeros_for_empty_prompt.unwrap_or(true);
+        Ok(Self { unet, text, text_2, text_layer, zero_empty_text, autoencoder, scheduler, default_size })
     }
 
     /// The channels of the latents: 4 in every Stable Diffusion.
@@ -115,6 +172,11 @@ impl Card {
         self.autoencoder.downscale()
     }
 
+    /// The text encoders, in the order of their vectors.
+    pub fn text_encoders(&self) -> impl Iterator<Item = &TextCard> {
+        [Some(&self.text), self.text_2.as_ref()].into_iter().flatten()
+    }
+
     /// The length of an encoded text in tokens, with its first and last: 77 in every CLIP.
     pub fn max_tokens(&self) -> usize {
         self.text.max_tokens
@@ -125,7 +187,7 @@ impl Card {
 #[derive(Debug, thiserror::Error)]
 pub enum CardError {
     /// A file is not there.
-    #[error("the checkpoint has no `{file}`; Stable Diffusion 1.x and 2.x in diffusers layout are supported")]
+    #[error("the checkpoint has no `{file}`; Stable Diffusion 1.x, 2.x and XL in diffusers layout are supported")]
     MissingFile {
         /// The path inside the checkpoint.
         file: &'static str,
@@ -160,15 +222,23 @@ pub enum CardError {
         /// The values that are supported.
         supported: String,
     },
-    /// The checkpoint needs two text encoders.
+    /// The checkpoint refines pictures of another.
     #[error(
-        "this is a Stable Diffusion XL checkpoint (`{file}`: `{key}`); two text encoders are not supported yet, use a Stable Diffusion 1.x or 2.x checkpoint"
+        "this is a refiner of Stable Diffusion XL (`{file}`), which only finishes another model's pictures; use the base model"
     )]
-    SecondTextEncoder {
-        /// The path inside the checkpoint.
+    Refiner {
+        /// The path inside the checkpoint that shows it.
         file: &'static str,
-        /// The key that shows it.
-        key: &'static str,
+    },
+    /// The network and its text encoders do not belong together.
+    #[error(
+        "`{UNET}`: `cross_attention_dim` is {width}, but the vectors of `{TEXT}` and `{TEXT_2}` together have {text_width}; the parts belong to different models"
+    )]
+    TextWidths {
+        /// The width that the network expects.
+        width: usize,
+        /// The width that the text encoders give.
+        text_width: usize,
     },
     /// The network takes more than latents.
     #[error(
@@ -225,16 +295,17 @@ pub enum CardError {
 }
 
 /// The parts that `model_index.json` lists, as far as they matter here.
-fn check_index(text: &str) -> Result<(), CardError> {
-    #[derive(Deserialize)]
-    struct Index {
-        text_encoder_2: Option<Value>,
-    }
-    let index: Index = parse(text, INDEX)?;
-    let listed = |part: &Value| part.as_array().is_none_or(|names| names.iter().any(|name| !name.is_null()));
-    match &index.text_encoder_2 {
-        Some(part) if listed(part) => Err(CardError::SecondTextEncoder { file: INDEX, key: "text_encoder_2" }),
-        _ => Ok(()),
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Index {
+    #[serde(deserialize_with = "switch")]
+    requires_aesthetics_score: bool,
+    force_zeros_for_empty_prompt: Option<bool>,
+}
+
+impl Index {
+    fn check(&self) -> Result<(), CardError> {
+        if self.requires_aesthetics_score { Err(CardError::Refiner { file: INDEX }) } else { Ok(()) }
     }
 }
 

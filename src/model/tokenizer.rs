@@ -5,19 +5,22 @@ use tokenizers::normalizers::{Lowercase, NFC, Replace, Sequence as Normalizers};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
 use tokenizers::pre_tokenizers::split::Split;
-use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior, Tokenizer as Inner};
+use tokenizers::{
+    AddedToken, Encoding, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior, Tokenizer as Inner,
+};
 
 use std::collections::HashMap;
 
 use serde_json::Value;
 
 use super::files::{FilesError, ModelFiles};
+use super::prompt::Chunk;
 
-const WHOLE: &str = "tokenizer/tokenizer.json";
-const VOCABULARY: &str = "tokenizer/vocab.json";
-const MERGES: &str = "tokenizer/merges.txt";
-const CONFIG: &str = "tokenizer/tokenizer_config.json";
-const SPECIAL: &str = "tokenizer/special_tokens_map.json";
+const WHOLE: &str = "tokenizer.json";
+const VOCABULARY: &str = "vocab.json";
+const MERGES: &str = "merges.txt";
+const CONFIG: &str = "tokenizer_config.json";
+const SPECIAL: &str = "special_tokens_map.json";
 
 /// The regular expression that cuts a text into words before pairs are merged (CLIP's own).
 const WORDS: &str = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
@@ -32,13 +35,16 @@ pub enum TokenizerError {
     #[error(transparent)]
     Files(#[from] FilesError),
     /// It has no vocabulary.
-    #[error("the model has no tokenizer: expected `tokenizer/tokenizer.json`, or `tokenizer/merges.txt`")]
-    Missing,
+    #[error("the model has no tokenizer: expected `{folder}/tokenizer.json`, or `{folder}/merges.txt`")]
+    Missing {
+        /// The folder inside the model.
+        folder: String,
+    },
     /// A file is not what it should be.
     #[error("`{path}` is not what a CLIP tokenizer needs: {reason}; fetch the model again")]
     Malformed {
         /// The file.
-        path: &'static str,
+        path: String,
         /// What is wrong.
         reason: String,
     },
@@ -70,21 +76,35 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads a model's tokenizer: `tokenizer/tokenizer.json`, or the vocabulary and merges that it is made of.
+    /// Reads a model's tokenizer, that in its folder `tokenizer`: see [`Self::read_from`].
+    pub fn read(files: &ModelFiles, max_tokens: usize) -> Result<Self, TokenizerError> {
+        Self::read_from(files, "tokenizer", max_tokens)
+    }
+
+    /// Reads the tokenizer in a folder of a model: `tokenizer.json`, or the vocabulary and merges that it is made of.
     ///
     /// Texts become as many tokens as `model_max_length` of `tokenizer_config.json` says, at most `max_tokens`, which
     /// is the number of positions that the text encoder has.
-    pub fn read(files: &ModelFiles, max_tokens: usize) -> Result<Self, TokenizerError> {
-        let (path, mut inner) = match files.text(WHOLE)? {
+    pub fn read_from(files: &ModelFiles, folder: &str, max_tokens: usize) -> Result<Self, TokenizerError> {
+        Self::read_in(&Folder { files, name: folder }, max_tokens).map_err(|error| match error {
+            TokenizerError::Malformed { path, reason } => {
+                TokenizerError::Malformed { path: format!("{folder}/{path}"), reason }
+            }
+            other => other,
+        })
+    }
+
+    fn read_in(folder: &Folder<'_>, max_tokens: usize) -> Result<Self, TokenizerError> {
+        let (path, mut inner) = match folder.text(WHOLE)? {
             Some(json) => (WHOLE, json.parse::<Inner>().map_err(|error| malformed(WHOLE, error))?),
-            None => (VOCABULARY, from_vocabulary(files)?),
+            None => (VOCABULARY, from_vocabulary(folder)?),
         };
         // Padding and truncation are ours: the end of an over-long text must be told, and its end token kept.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| malformed(path, error))?;
 
-        let config: Value = files.text(CONFIG)?.map_or(Ok(Value::Null), |text| json(CONFIG, &text))?;
-        let special = SpecialTokens::read(files, &config)?;
+        let config: Value = folder.text(CONFIG)?.map_or(Ok(Value::Null), |text| json(CONFIG, &text))?;
+        let special = SpecialTokens::read(folder, &config)?;
         let known: Vec<String> = inner.get_added_tokens_decoder().into_values().map(|token| token.content).collect();
         let new = special.added(&config).into_iter().filter(|token| !known.contains(&token.content));
         for token in new {
@@ -117,21 +137,51 @@ impl Tokenizer {
 
     /// Encodes a text. What does not fit is left out at its end; the end token stays.
     pub fn encode(&self, text: &str) -> Result<Tokens, TokenizerError> {
-        let encoding =
-            self.inner.encode(text, false).map_err(|error| TokenizerError::Encoding { reason: error.to_string() })?;
+        let encoding = self.encoding(text)?;
         let room = self.length - 2;
-        let mut ids = vec![self.begin];
-        ids.extend(encoding.get_ids().iter().take(room));
-        ids.push(self.end);
-        ids.resize(self.length, self.pad);
+        let kept = encoding.get_ids().iter().take(room).map(|&id| (id, 1.0)).collect();
         let dropped =
             encoding.get_offsets().get(room).map(|&(start, _)| text.get(start..).unwrap_or_default().to_owned());
-        Ok(Tokens { ids, dropped })
+        Ok(Tokens { ids: self.chunk(kept).ids, dropped })
+    }
+
+    /// The tokens of a text alone, however many.
+    pub(super) fn ids(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        Ok(self.encoding(text)?.get_ids().to_vec())
+    }
+
+    /// Tokens with weights, as many as there is room for, between a beginning and an end, and padding.
+    pub(super) fn chunk(&self, tokens: Vec<(u32, f32)>) -> Chunk {
+        let (mut ids, mut weights) = (vec![self.begin], vec![1.0]);
+        for (id, weight) in tokens {
+            ids.push(id);
+            weights.push(weight);
+        }
+        ids.push(self.end);
+        ids.resize(self.length, self.pad);
+        weights.resize(self.length, 1.0);
+        Chunk { ids, weights }
+    }
+
+    fn encoding(&self, text: &str) -> Result<Encoding, TokenizerError> {
+        self.inner.encode(text, false).map_err(|error| TokenizerError::Encoding { reason: error.to_string() })
+    }
+}
+
+/// One of a model's folders.
+struct Folder<'a> {
+    files: &'a ModelFiles,
+    name: &'a str,
+}
+
+impl Folder<'_> {
+    fn text(&self, file: &str) -> Result<Option<String>, FilesError> {
+        self.files.text(&format!("{}/{file}", self.name))
     }
 }
 
 fn malformed(path: &'static str, reason: impl ToString) -> TokenizerError {
-    TokenizerError::Malformed { path, reason: reason.to_string() }
+    TokenizerError::Malformed { path: path.to_owned(), reason: reason.to_string() }
 }
 
 fn json<T: serde::de::DeserializeOwned>(path: &'static str, text: &str) -> Result<T, TokenizerError> {
@@ -150,8 +200,8 @@ struct SpecialTokens {
 impl SpecialTokens {
     /// What `special_tokens_map.json` says, or else `tokenizer_config.json`, or else CLIP's own. A configuration with
     /// `added_tokens_decoder` is of the newer form, which makes the map obsolete.
-    fn read(files: &ModelFiles, config: &Value) -> Result<Self, TokenizerError> {
-        let map: Value = match files.text(SPECIAL)? {
+    fn read(folder: &Folder<'_>, config: &Value) -> Result<Self, TokenizerError> {
+        let map: Value = match folder.text(SPECIAL)? {
             Some(text) if config["added_tokens_decoder"].is_null() => json(SPECIAL, &text)?,
             _ => Value::Null,
         };
@@ -214,9 +264,10 @@ fn vocabulary_of(pairs: &[(String, String)]) -> HashMap<String, u32> {
 }
 
 /// CLIP's tokenizer from its two files, or from its pairs alone.
-fn from_vocabulary(files: &ModelFiles) -> Result<Inner, TokenizerError> {
-    let Some(merges) = files.text(MERGES)? else { return Err(TokenizerError::Missing) };
-    let vocabulary = files.text(VOCABULARY)?;
+fn from_vocabulary(folder: &Folder<'_>) -> Result<Inner, TokenizerError> {
+    let missing = || TokenizerError::Missing { folder: folder.name.to_owned() };
+    let merges = folder.text(MERGES)?.ok_or_else(missing)?;
+    let vocabulary = folder.text(VOCABULARY)?;
     let pairs = merges.lines().filter(|line| !line.starts_with("#version") && !line.trim().is_empty());
     let pairs: Vec<(String, String)> = pairs
         .map(|line| line.split_once(' ').map(|(a, b)| (a.to_owned(), b.trim_end().to_owned())))

@@ -3,7 +3,8 @@
 use super::scheduler::{self, Estimate, Sampling, Schedule, ScheduleError, schedule};
 use super::{Guidance, MomentumStep, Plan, PlannedConcept, Step, Term, compat, edition1};
 use crate::model::card::Card;
-use crate::quantity::Size;
+use crate::model::emphasis::Reading;
+use crate::quantity::{ClipSkip, Size};
 use crate::recipe::{Concept, Recipe, Rule};
 
 /// Why a recipe that is right in itself cannot be planned for its model.
@@ -20,6 +21,14 @@ pub enum PlanError {
         /// The autoencoder's factor.
         multiple: usize,
     },
+    /// The text encoder has not so many layers.
+    #[error("`clip-skip {}` asks for a layer that is not there: a text encoder of the model has {layers}", skip.get())]
+    ClipSkip {
+        /// The layer asked for.
+        skip: ClipSkip,
+        /// The layers of the smaller text encoder.
+        layers: usize,
+    },
 }
 
 impl PlanError {
@@ -28,6 +37,7 @@ impl PlanError {
         match self {
             Self::Schedule(error) => error.settings(),
             Self::Size { .. } => &["size"],
+            Self::ClipSkip { .. } => &["clip-skip"],
         }
     }
 
@@ -35,6 +45,7 @@ impl PlanError {
     pub fn remedy(&self) -> String {
         match self {
             Self::Schedule(error) => error.remedy(),
+            Self::ClipSkip { layers, .. } => format!("lower `clip-skip` to {layers} or less; 1 and 2 are usual"),
             Self::Size { size, multiple } => {
                 let nearest = |side: usize| ((side + multiple / 2) / multiple).max(1) * multiple;
                 format!("the nearest is `{}x{}`", nearest(size.width()), nearest(size.height()))
@@ -84,13 +95,21 @@ pub fn build(recipe: &Recipe, card: &Card) -> Result<Plan, PlanError> {
     trained.prediction = recipe.prediction.unwrap_or(trained.prediction);
     let schedule = schedule(&trained, &sampling)?;
     let guided = recipe.guidance.get() > 1.0;
+    let least_layers = card.text_encoders().map(|text| text.layers).min().unwrap_or(0);
+    if let Some(skip) = recipe.clip_skip.filter(|skip| skip.get() > least_layers) {
+        return Err(PlanError::ClipSkip { skip, layers: least_layers });
+    }
 
     let mut concepts: Vec<&Concept> = recipe.concepts.iter().collect();
     if recipe.rule == Rule::Edition1 {
         concepts.sort_by(|a, b| edition1::content_order(a, b));
     }
     let mut texts = Texts::default();
-    let base = texts.row(if guided { &recipe.negative } else { &recipe.prompt });
+    // A network that is told the scale gives the guided estimate at once; the unconditional one is for concepts alone.
+    let told = card.unet.guidance_channels.is_some();
+    let scale = if told { 1.0 } else { recipe.guidance.get() };
+    let needs_base = guided && (!told || !concepts.is_empty());
+    let base = texts.row(if needs_base { &recipe.negative } else { &recipe.prompt });
     let prompt = texts.row(&recipe.prompt);
     let rows: Vec<Option<usize>> =
         concepts.iter().map(|concept| guided.then(|| texts.row(&concept.text)).filter(|&row| row != base)).collect();
@@ -106,7 +125,7 @@ pub fn build(recipe: &Recipe, card: &Card) -> Result<Plan, PlanError> {
         .iter()
         .zip(edits)
         .map(|(evaluation, edits)| {
-            let prompt = (prompt != base).then_some((prompt, recipe.guidance.get()));
+            let prompt = (prompt != base).then_some((prompt, scale));
             let mut rows = vec![base];
             rows.extend(prompt.map(|(row, _)| row));
             rows.extend(edits.terms.iter().map(|term| term.row));
@@ -133,6 +152,12 @@ pub fn build(recipe: &Recipe, card: &Card) -> Result<Plan, PlanError> {
     let reference_rows = schedule.evaluations.len() * if guided { 2 + concepts.len() } else { 1 };
     let mut plan = Plan {
         texts: texts.0,
+        reading: match recipe.rule {
+            Rule::Edition1 => Reading::Weighted,
+            Rule::Diffusers => Reading::Literal,
+        },
+        text_layer: recipe.clip_skip.map(|skip| skip.get()),
+        guidance: recipe.guidance.get(),
         concepts: concepts
             .iter()
             .zip(&rows)

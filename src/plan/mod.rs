@@ -13,6 +13,7 @@ pub mod table;
 pub use build::{PlanError, build};
 use scheduler::{Estimate, Update};
 
+use crate::model::emphasis::Reading;
 use crate::model::training::SchedulerKind;
 use crate::quantity::Size;
 use crate::recipe::Direction;
@@ -22,6 +23,12 @@ use crate::recipe::Direction;
 pub struct Plan {
     /// The texts that the network is asked about; a row of the network's batch is an index into this list.
     pub texts: Vec<String>,
+    /// How they are read.
+    pub reading: Reading,
+    /// Which layer of the text encoders they are taken from, counted from the last; the model's own where `None`.
+    pub text_layer: Option<usize>,
+    /// The guidance scale, for networks that are told it.
+    pub guidance: f64,
     /// The concepts in the order in which the terms of a step are summed.
     pub concepts: Vec<PlannedConcept>,
     /// The picture's size in pixels.

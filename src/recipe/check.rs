@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use super::concepts::{Around, ConceptDraft, check_together};
 use super::fields::{COMPAT, FIELDS, Field, Level, Place, SWITCH};
+use super::loras::{LORA, LoraDraft};
 use super::pairs::pairs;
 use super::scope::{Known, Scope, settings_behind};
 use super::values::{Reader, first_line};
 use super::{Recipe, Rule, suggest};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
 use crate::model::training::{Prediction, SchedulerKind, Sigmas, Spacing};
-use crate::quantity::{Beta, Eta, GuidanceScale, Momentum, Seed, Steps};
+use crate::quantity::{Beta, ClipSkip, Eta, GuidanceScale, Momentum, Seed, Steps};
 use crate::source::{Source, Span, Spanned};
 use crate::syntax::{self, Block, Entry, File, Literal, Setting, Value};
 
@@ -66,6 +67,9 @@ fn check(reader: &mut Reader<'_>, file: &File) -> Option<Recipe> {
     let negative = scope.read(reader, "negative", String::new(), |reader, field, value| reader.text(field, value));
     let seeds = scope.read(reader, "seed", Vec::new(), |reader, field, value| reader.seeds(field, value));
     let size = scope.read(reader, "size", None, |reader, field, value| reader.size(field, value).map(Some));
+    let clip_skip = scope.read(reader, "clip-skip", None, |reader, field, value| {
+        ClipSkip::new(reader.count(field, value)?).ok().map(Some)
+    });
     let scheduler = scope.read(reader, "scheduler", None, word(SchedulerKind::from_name));
     let eta =
         scope.read(reader, "eta", Eta::DEFAULT, |reader, field, value| Eta::new(reader.share(field, value)?).ok());
@@ -91,10 +95,16 @@ fn check(reader: &mut Reader<'_>, file: &File) -> Option<Recipe> {
 
     check_seeds(reader, &seeds.value);
     check_scheduler(reader, &scheduler, &eta, &sigmas);
-    let drafts: Vec<ConceptDraft> =
-        blocks.iter().map(|(block, line)| ConceptDraft::read(reader, block, *line, &momentum, &beta)).collect();
+    let (mut drafts, mut loras) = (Vec::new(), Vec::new());
+    for (block, line) in blocks {
+        if block.kind.value == LORA {
+            loras.push(LoraDraft::read(reader, block, line));
+        } else {
+            drafts.push(ConceptDraft::read(reader, block, line, &momentum, &beta));
+        }
+    }
     let around = Around { guidance: &guidance, steps: &steps, momentum: &momentum, beta: &beta, rule: &rule };
-    check_together(reader, &drafts, &around);
+    check_together(reader, &drafts, &loras, &around);
 
     let concepts: Option<Vec<_>> = drafts.into_iter().map(ConceptDraft::finish).collect();
     Some(Recipe {
@@ -103,6 +113,7 @@ fn check(reader: &mut Reader<'_>, file: &File) -> Option<Recipe> {
         prompt: prompt.value,
         negative: negative.value,
         seeds: seeds.value.into_iter().map(|(seed, _)| seed).collect(),
+        clip_skip: clip_skip.value,
         size: size.value,
         scheduler: scheduler.value,
         eta: eta.value,
@@ -113,6 +124,7 @@ fn check(reader: &mut Reader<'_>, file: &File) -> Option<Recipe> {
         guidance: guidance.value,
         rule: rule.value,
         overwrite: overwrite.value,
+        loras: loras.into_iter().map(LoraDraft::finish).collect::<Option<_>>()?,
         concepts: concepts?,
     })
 }
@@ -227,7 +239,7 @@ fn gather<'a>(reader: &mut Reader<'_>, file: &'a File, scope: &mut Scope<'a>) ->
                 swallowed = swallows_brace(block);
                 let kind = block.kind.value.as_str();
                 let shape_of_setting = block.body.is_none()
-                    && !matches!(kind, "plus" | "minus")
+                    && !matches!(kind, "plus" | "minus" | LORA)
                     && suggest::block_synonym(kind).is_none()
                     && suggest::nearest(kind, ["plus", "minus"]).is_none();
                 if shape_of_setting {

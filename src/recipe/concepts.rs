@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::fields::{Field, Level};
-use super::heads::{name_from, read_head, read_kind};
+use super::heads::{name_from, noun, read_head, read_kind};
+use super::loras::LoraDraft;
 use super::scope::{Known, Scope};
 use super::values::{Reader, first_line, shorten};
 use super::{Concept, Direction, Rule};
@@ -47,25 +48,8 @@ impl ConceptDraft {
             read_head(reader, block, line)
         };
         reader.level = Level::Concept;
-        let mut scope = Scope::default();
-        let mut before = None;
-        let mut rest = block.body.as_deref().unwrap_or_default();
-        while let [entry, behind @ ..] = rest {
-            rest = behind;
-            match entry {
-                Entry::Setting(setting) => rest = &behind[scope.add(reader, setting, behind)..],
-                Entry::Block(inner) => nested(reader, inner),
-                Entry::Junk(span) => rest = &behind[scope.junk(reader, *span, before, behind)..],
-                Entry::Comment(_) | Entry::Blank => {}
-            }
-            before = Some(entry);
-        }
-        if !block.closed {
-            let message = "this concept has no closing brace";
-            let help = "put `}` on a line of its own after its last setting";
-            let head = first_line(reader.source, block.span);
-            reader.report(Diagnostic::new(Code::UnclosedBlock, message).at(head, "opened here").help(help));
-        }
+        let scope = read_body(reader, block);
+        check_closed(reader, block);
         let strength = scope.read(reader, "strength", Strength::DEFAULT, |reader, field, value| {
             read_strength(reader, field, value, block, direction)
         });
@@ -131,6 +115,34 @@ impl ConceptDraft {
     }
 }
 
+/// The settings between a block's braces, of the reader's level.
+pub(super) fn read_body<'a>(reader: &mut Reader<'_>, block: &'a Block) -> Scope<'a> {
+    let mut scope = Scope::default();
+    let mut before = None;
+    let mut rest = block.body.as_deref().unwrap_or_default();
+    while let [entry, behind @ ..] = rest {
+        rest = behind;
+        match entry {
+            Entry::Setting(setting) => rest = &behind[scope.add(reader, setting, behind)..],
+            Entry::Block(inner) => nested(reader, inner),
+            Entry::Junk(span) => rest = &behind[scope.junk(reader, *span, before, behind)..],
+            Entry::Comment(_) | Entry::Blank => {}
+        }
+        before = Some(entry);
+    }
+    scope
+}
+
+/// Reports a block without its closing brace.
+pub(super) fn check_closed(reader: &mut Reader<'_>, block: &Block) {
+    if !block.closed {
+        let message = format!("this {} has no closing brace", noun(block));
+        let help = "put `}` on a line of its own after its last setting";
+        let head = first_line(reader.source, block.span);
+        reader.report(Diagnostic::new(Code::UnclosedBlock, message).at(head, "opened here").help(help));
+    }
+}
+
 /// A block in a block; what stands in it is not looked at.
 fn nested(reader: &mut Reader<'_>, inner: &Block) {
     let message = "a concept cannot stand within another";
@@ -178,9 +190,14 @@ pub(super) struct Around<'a> {
 }
 
 /// What concerns several concepts, or a concept and the settings of the recipe.
-pub(super) fn check_together(reader: &mut Reader<'_>, concepts: &[ConceptDraft], around: &Around<'_>) {
+pub(super) fn check_together(
+    reader: &mut Reader<'_>,
+    concepts: &[ConceptDraft],
+    loras: &[LoraDraft],
+    around: &Around<'_>,
+) {
     let Around { guidance, steps, rule, .. } = around;
-    check_names(reader, concepts);
+    check_names(reader, concepts, loras);
     check_texts(reader, concepts);
     if let (Some(first), Some(span)) = (concepts.first(), guidance.span)
         && guidance.valid
@@ -205,17 +222,24 @@ pub(super) fn check_together(reader: &mut Reader<'_>, concepts: &[ConceptDraft],
     }
 }
 
-fn check_names(reader: &mut Reader<'_>, concepts: &[ConceptDraft]) {
-    let mut seen: HashMap<&str, Span> = HashMap::new();
-    let all: std::collections::HashSet<&str> =
-        concepts.iter().filter_map(|concept| Some(concept.name.as_ref()?.value.as_str())).collect();
-    for concept in concepts {
-        let Some(name) = &concept.name else { continue };
-        if let Some(first) = seen.get(name.value.as_str()) {
-            let from_text =
-                concept.text.as_ref().map(|text| name_from(&text.value)).filter(|name| !all.contains(name.as_str()));
+/// A name is unique among all blocks.
+fn check_names(reader: &mut Reader<'_>, concepts: &[ConceptDraft], loras: &[LoraDraft]) {
+    let mut seen: HashMap<&str, (Span, bool)> = HashMap::new();
+    let of_concepts = concepts.iter().filter_map(|concept| Some((concept.name.as_ref()?, concept.text.as_ref(), true)));
+    let of_loras = loras.iter().filter_map(|lora| Some((lora.name.as_ref()?, None, false)));
+    let mut named: Vec<(&Spanned<String>, Option<&Spanned<String>>, bool)> = of_concepts.chain(of_loras).collect();
+    named.sort_by_key(|(name, ..)| name.span.start);
+    let all: std::collections::HashSet<&str> = named.iter().map(|(name, ..)| name.value.as_str()).collect();
+    for (name, text, is_concept) in named {
+        if let Some((first, other_is_concept)) = seen.get(name.value.as_str()) {
+            let from_text = text.map(|text| name_from(&text.value)).filter(|name| !all.contains(name.as_str()));
             let free = from_text.unwrap_or_else(|| format!("{}-2", name.value));
-            let message = format!("two concepts are called `{}`", shorten(&name.value));
+            let what = match (is_concept, other_is_concept) {
+                (true, true) => "two concepts",
+                (false, false) => "two LoRAs",
+                _ => "a concept and a LoRA",
+            };
+            let message = format!("{what} are called `{}`", shorten(&name.value));
             reader.report(
                 Diagnostic::new(Code::RepeatedName, message)
                     .at(name.span, "the same name again")
@@ -223,7 +247,7 @@ fn check_names(reader: &mut Reader<'_>, concepts: &[ConceptDraft]) {
                     .help(format!("give it a name of its own, such as `{}`", shorten(&free))),
             );
         } else {
-            seen.insert(&name.value, name.span);
+            seen.insert(&name.value, (name.span, is_concept));
         }
     }
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::Direction;
 use super::fields::{FIELDS, Field, Kind, Level, Place};
+use super::loras::LORA;
 use super::suggest;
 use crate::diagnostic::{Code, Severity};
 
@@ -75,6 +76,7 @@ pub fn explain(word: &str, commands: &[(&str, &str)]) -> Result<Vec<Explanation>
         Field::all(key).filter(|field| level.is_none_or(|level| field.place.allows(level))).map(of_field).collect();
     if level.is_none() {
         found.extend([Direction::Plus, Direction::Minus].into_iter().filter(|kind| kind.name() == key).map(of_block));
+        found.extend((key == LORA).then(of_lora));
         found.extend(commands.iter().filter(|(name, _)| *name == key).map(|(name, line)| of_command(name, line)));
         if found.is_empty() {
             // A word that a setting takes, such as `ddim`.
@@ -85,7 +87,7 @@ pub fn explain(word: &str, commands: &[(&str, &str)]) -> Result<Vec<Explanation>
     if !found.is_empty() {
         return Ok(found);
     }
-    let known = FIELDS.iter().map(|field| field.key).chain(["plus", "minus", "settings", "codes", "commands"]);
+    let known = FIELDS.iter().map(|field| field.key).chain(["plus", "minus", LORA, "settings", "codes", "commands"]);
     let codes = Code::ALL.iter().map(|code| code.as_str());
     let near = suggest::nearest(key, known.chain(commands.iter().map(|(name, _)| *name)).chain(codes));
     let suggestion = suggest::setting_synonym(key).or_else(|| suggest::block_synonym(key)).or(near).map(str::to_owned);
@@ -96,6 +98,7 @@ fn of_field(field: &Field) -> Explanation {
     let place = match field.place {
         Place::Recipe => "outside of the braces, for the whole picture",
         Place::Concept => "between the braces of a concept",
+        Place::Lora => "between the braces of a LoRA",
         Place::Both => "between the braces of a concept, or outside as the default of all concepts",
     };
     let prose = |text: &str| Part::Prose(text.to_owned());
@@ -112,6 +115,7 @@ fn of_field(field: &Field) -> Explanation {
         parts.push(("good", prose(field.good)));
     }
     let example = match field.place {
+        Place::Lora => format!("lora grain \"film-grain.safetensors\" {{ {} }}", field.example),
         Place::Concept => format!("plus smile \"smiling, smile\" {{ {} }}", field.example),
         Place::Recipe | Place::Both => field.example.to_owned(),
     };
@@ -143,6 +147,29 @@ fn of_block(direction: Direction) -> Explanation {
             ("formula", Part::Prose(formula.to_owned())),
             ("settings", Part::Table(settings.map(|field| (field.key.to_owned(), field.meaning.to_owned())).collect())),
             ("example", Part::Recipe(format!("{word} {text} {{\n  strength  5\n  threshold 95%\n}}"))),
+        ],
+    }
+}
+
+fn of_lora() -> Explanation {
+    let settings = FIELDS.iter().filter(|field| field.place == Place::Lora);
+    Explanation {
+        word: LORA.to_owned(),
+        kind: "block",
+        meaning: "adapts the model's weights: a name, a file in quotes, and settings between braces".to_owned(),
+        parts: vec![
+            ("name", Part::Prose("one word, different for each block; it never changes the picture".to_owned())),
+            (
+                "file",
+                Part::Prose(
+                    "a .safetensors file in the layout of kohya's scripts or of diffusers, or a folder with a \
+                     `pytorch_lora_weights.safetensors`; a relative one starts from the recipe's folder"
+                        .to_owned(),
+                ),
+            ),
+            ("formula", Part::Prose("W + c (alpha / rank) B A for each weight W that the file adapts".to_owned())),
+            ("settings", Part::Table(settings.map(|field| (field.key.to_owned(), field.meaning.to_owned())).collect())),
+            ("example", Part::Recipe(format!("{LORA} grain \"film-grain.safetensors\" {{ strength 0.6 }}"))),
         ],
     }
 }
@@ -195,6 +222,7 @@ fn settings() -> Explanation {
             ("picture", of(|place| place == Place::Recipe)),
             ("concept", of(|place| place == Place::Concept)),
             ("both", of(|place| place == Place::Both)),
+            ("LoRA", of(|place| place == Place::Lora)),
         ],
     }
 }

@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 
 use crate::model::training::{Prediction, SchedulerKind, Sigmas, Spacing};
 use crate::quantity::{
-    Beta, Eta, GuidanceScale, Momentum, Size, StepPoint, Steps, Strength, Threshold, WarmUp, Weight,
+    Beta, ClipSkip, Eta, GuidanceScale, LoraStrength, Momentum, Size, StepPoint, Steps, Strength, Threshold, WarmUp,
+    Weight,
 };
 
 /// Where a setting may stand.
@@ -16,15 +17,19 @@ pub enum Place {
     Concept,
     /// In both places; by itself it is the default of all concepts.
     Both,
+    /// Between the braces of a LoRA.
+    Lora,
 }
 
-/// One of the two levels of a recipe.
+/// One of the levels of a recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     /// Outside of all blocks.
     Recipe,
     /// Between the braces of a `plus` or `minus` block.
     Concept,
+    /// Between the braces of a `lora` block.
+    Lora,
 }
 
 impl Place {
@@ -33,7 +38,8 @@ impl Place {
         match self {
             Self::Recipe => level == Level::Recipe,
             Self::Concept => level == Level::Concept,
-            Self::Both => true,
+            Self::Both => level != Level::Lora,
+            Self::Lora => level == Level::Lora,
         }
     }
 }
@@ -99,14 +105,18 @@ impl Field {
         FIELDS.iter().find(|field| field.key == key && field.place.allows(level))
     }
 
-    /// The settings that have this key: at most one for each level.
+    /// The settings that have this key: at most one for each level, a concept's last.
     pub fn all(key: &str) -> impl Iterator<Item = &'static Self> {
         FIELDS.iter().filter(move |field| field.key == key)
     }
 
     /// The level on which it sets something by itself.
     pub(super) fn level(&self) -> Level {
-        if self.place == Place::Concept { Level::Concept } else { Level::Recipe }
+        match self.place {
+            Place::Recipe | Place::Both => Level::Recipe,
+            Place::Concept => Level::Concept,
+            Place::Lora => Level::Lora,
+        }
     }
 
     /// The kind of value, as short as can be: `a number`.
@@ -276,6 +286,18 @@ pub const FIELDS: &[Field] = &[
         example: "size 512x512",
     },
     Field {
+        key: "clip-skip",
+        place: Place::Recipe,
+        kind: Kind::Count(*ClipSkip::RANGE.start(), *ClipSkip::RANGE.end()),
+        unit: "layers from the last",
+        required: false,
+        default: || "the model's own: 1 for Stable Diffusion 1 and 2, 2 for XL".to_owned(),
+        meaning: "which layer of the text encoder is read, for prompt, negative prompt and concepts alike",
+        formula: "",
+        good: "2 where the model's page says so, as for many that draw; otherwise leave it out",
+        example: "clip-skip 2",
+    },
+    Field {
         key: "scheduler",
         place: Place::Recipe,
         kind: Kind::Word(SchedulerKind::WORDS),
@@ -406,6 +428,18 @@ pub const FIELDS: &[Field] = &[
         formula: "",
         good: "`yes` while you try things out",
         example: "overwrite yes",
+    },
+    Field {
+        key: "strength",
+        place: Place::Lora,
+        kind: real(LoraStrength::RANGE),
+        unit: "",
+        required: false,
+        default: || LoraStrength::DEFAULT.to_string(),
+        meaning: "how much of a LoRA is added to the model's weights; below 0 it is taken away",
+        formula: "c in W + c (alpha / rank) B A",
+        good: "0.5 to 1",
+        example: "strength 0.6",
     },
     Field {
         key: "strength",

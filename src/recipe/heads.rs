@@ -1,6 +1,7 @@
 //! What stands before a block's braces: its kind, its name and its text.
 
 use super::fields::{Field, Level};
+use super::loras::LORA;
 use super::pairs::pairs;
 use super::values::{Reader, first_line, shorten, shorten_repair};
 use super::{Direction, repair, suggest};
@@ -26,8 +27,18 @@ pub(super) fn read_kind(reader: &mut Reader<'_>, block: &Block) -> Option<Direct
 
 /// The kind of block that a word is or resembles.
 fn meant(kind: &str) -> Option<&str> {
-    let exact = matches!(kind, "plus" | "minus").then_some(kind);
+    let exact = matches!(kind, "plus" | "minus" | LORA).then_some(kind);
     exact.or_else(|| suggest::block_synonym(kind)).or_else(|| suggest::nearest(kind, ["plus", "minus"]))
+}
+
+/// What a block is, in a word.
+pub(super) fn noun(block: &Block) -> &'static str {
+    if block.kind.value == LORA { "LoRA" } else { "concept" }
+}
+
+/// The level of what stands between a block's braces.
+pub(super) fn level_of(block: &Block) -> Level {
+    if block.kind.value == LORA { Level::Lora } else { Level::Concept }
 }
 
 /// Name and text of a block. Settings that belong between its braces may go on to the end of `line`.
@@ -36,7 +47,7 @@ pub(super) fn read_head(
     block: &Block,
     line: Span,
 ) -> (Option<Spanned<String>>, Option<Spanned<String>>) {
-    let kind = meant(&block.kind.value).unwrap_or("plus");
+    let (noun, kind) = (noun(block), meant(&block.kind.value).unwrap_or("plus"));
     let head = &block.head[..];
     let is_text = |value: &Value| matches!(&value.value, Literal::Text(_));
     let broken = reader.broken(head);
@@ -74,8 +85,8 @@ pub(super) fn read_head(
             };
             proposal = swapped.map_or(proposal, str::to_owned);
             let message = match swapped {
-                Some(_) => "the name of a concept stands before its text".to_owned(),
-                None => "this concept has no name".to_owned(),
+                Some(_) => format!("the name of a {noun} stands before its text"),
+                None => format!("this {noun} has no name"),
             };
             let place = at.map_or(block.kind.span, |at| first_line(reader.source, head[at].span));
             let line = sound(format!("{kind} {proposal} {quoted}"));
@@ -87,7 +98,7 @@ pub(super) fn read_head(
         [first, .., last] => {
             let span = first.span.to(last.span);
             let joined = name_from(reader.source.slice(span));
-            let message = "the name of a concept is a single word";
+            let message = format!("the name of a {noun} is a single word");
             let help = if at.is_some() {
                 format!("write `{}`", sound(format!("{kind} {joined} {quoted}")))
             } else {
@@ -102,13 +113,13 @@ pub(super) fn read_head(
         None if at.is_none() => {
             let name = before.last().map_or(block.kind.span, |value| value.span);
             let word = reader.written(name);
-            let message = format!("the concept `{word}` has no text");
+            let message = format!("the {noun} `{word}` has no text");
             let line = sound(format!("{kind} {word} \"{}\"", word.replace(['-', '_'], " ")));
             let help = format!("say in quotes what it is: `{line}`");
             reader.report(Diagnostic::new(Code::MissingText, message).at(name, "a text must follow").help(help));
         }
         Some(text) if text.value.trim().is_empty() && !broken => {
-            let message = "the text of this concept is empty";
+            let message = format!("the text of this {noun} is empty");
             let name = name.as_ref().map_or("smile", |name| name.value.as_str());
             let help = format!("say what it is: `{}`", sound(format!("{kind} {name} \"{name}\"")));
             reader.report(Diagnostic::new(Code::EmptyText, message).at(text.span, "nothing in it").help(help));

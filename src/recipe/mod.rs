@@ -9,6 +9,7 @@ pub mod explain;
 mod extents;
 pub mod fields;
 mod heads;
+mod loras;
 mod pairs;
 mod repair;
 mod scope;
@@ -21,7 +22,8 @@ pub use seed::with_seed;
 
 use crate::model::training::{Prediction, SchedulerKind, Sigmas, Spacing};
 use crate::quantity::{
-    Beta, Eta, GuidanceScale, Momentum, Seed, Size, StepRange, Steps, Strength, Threshold, WarmUp, Weight,
+    Beta, ClipSkip, Eta, GuidanceScale, LoraStrength, Momentum, Seed, Size, StepRange, Steps, Strength, Threshold,
+    WarmUp, Weight,
 };
 use crate::source::Spanned;
 
@@ -38,6 +40,8 @@ pub struct Recipe {
     pub negative: String,
     /// One picture for each; empty where the recipe leaves the seed to chance.
     pub seeds: Vec<Seed>,
+    /// Which layer of the text encoder is read, counted from the last; the model's own where `None`.
+    pub clip_skip: Option<ClipSkip>,
     /// The picture's size; the model's own where `None`.
     pub size: Option<Size>,
     /// The scheduler; the model's own where `None`.
@@ -58,6 +62,8 @@ pub struct Recipe {
     pub rule: Rule,
     /// Whether a run may replace existing files.
     pub overwrite: bool,
+    /// The LoRAs, in the order of the file.
+    pub loras: Vec<Lora>,
     /// The concepts, in the order of the file.
     pub concepts: Vec<Concept>,
 }
@@ -97,6 +103,17 @@ impl Direction {
             Self::Minus => -1.0,
         }
     }
+}
+
+/// A `lora` block: an adaptation of the model's weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lora {
+    /// Its name, unique among the recipe's blocks; never changes a pixel.
+    pub name: Spanned<String>,
+    /// Its file or folder, as written.
+    pub source: Spanned<String>,
+    /// How much of it is added to the weights.
+    pub strength: LoraStrength,
 }
 
 /// A `plus` or `minus` block.

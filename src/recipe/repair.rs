@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::fields::{Field, Kind, Level, SWITCH, percent};
-use super::heads::is_sound;
+use super::heads::{is_sound, level_of};
 use super::pairs::Pair;
 use super::suggest;
 use super::values::Reader;
@@ -63,7 +63,7 @@ fn all_right(reader: &mut Reader<'_>, entries: &[Entry], level: Level) -> bool {
             .is_some_and(|field| reader.single(setting, field).is_some_and(|value| reader.accepts(field, value))),
         Entry::Block(block) => {
             let body = block.body.as_deref().unwrap_or_default();
-            level == Level::Recipe && is_sound(block) && all_right(reader, body, Level::Concept)
+            level == Level::Recipe && is_sound(block) && all_right(reader, body, level_of(block))
         }
         Entry::Junk(_) | Entry::Comment(_) | Entry::Blank => false,
     })

@@ -33,6 +33,11 @@ pub(super) struct Known<T> {
     pub(super) valid: bool,
 }
 
+/// What the braces of a level belong to.
+fn block(level: Level) -> &'static str {
+    if level == Level::Lora { "LoRA" } else { "concept" }
+}
+
 impl<'a> Scope<'a> {
     pub(super) fn get(&self, key: &str) -> Option<(&'static Field, &'a Setting)> {
         self.set.iter().find(|(field, _)| field.key == key).copied()
@@ -117,8 +122,11 @@ impl<'a> Scope<'a> {
                 let help = format!("move it between the braces of one{verb} `plus smile \"smile\" {{ {line} }}`");
                 (format!("`{name}` belongs to a concept"), help)
             }
-            Level::Concept => (
-                format!("`{name}` belongs to the whole picture, not to one concept"),
+            Level::Lora if Field::find(name, Level::Concept).is_some() => {
+                (format!("`{name}` belongs to a concept, not to a LoRA"), "a LoRA has `strength` alone".to_owned())
+            }
+            Level::Concept | Level::Lora => (
+                format!("`{name}` belongs to the whole picture, not to one {}", block(reader.level)),
                 "move it out of the braces, to a line of its own".to_owned(),
             ),
         };
@@ -155,7 +163,9 @@ impl<'a> Scope<'a> {
                         let line = sound(format!("{block} {name} {text}"));
                         format!("did you mean `{block}`? a concept is written `{line}`")
                     }
-                    Level::Concept => format!("did you mean `{block}`? it stands before the name of a concept"),
+                    Level::Concept | Level::Lora => {
+                        format!("did you mean `{block}`? it stands before the name of a concept")
+                    }
                 };
                 (Code::UnknownBlock, help)
             }
@@ -164,6 +174,7 @@ impl<'a> Scope<'a> {
                     FIELDS.iter().filter(|field| field.place.allows(reader.level)).map(|field| field.key).collect();
                 let help = match reader.level {
                     Level::Recipe => "`sega explain settings` lists all settings".to_owned(),
+                    Level::Lora => "a LoRA has `strength` alone".to_owned(),
                     Level::Concept => format!("a concept has {}", fields::list(&words).replace(" or ", " and ")),
                 };
                 (Code::UnknownSetting, help)
@@ -188,7 +199,7 @@ impl<'a> Scope<'a> {
         let place = match (here, level) {
             (Some(_), _) => "",
             (None, Level::Recipe) => ", between the braces of a concept",
-            (None, Level::Concept) => ", outside of the braces",
+            (None, Level::Concept | Level::Lora) => ", outside of the braces",
         };
         match together.or_else(|| repair::setting(field, first.key, first.value)) {
             Some(line) => format!("did you mean `{}`{place}?", shorten_repair(&line)),

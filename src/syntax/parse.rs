@@ -192,7 +192,7 @@ impl Parser<'_> {
             });
         }
         let named_text = matches!(&values[..], [name, text] if matches!((&name.value, &text.value), (Literal::Word(_), Literal::Text(_))));
-        if named_text || matches!(key.value.as_str(), "plus" | "minus") {
+        if named_text || matches!(key.value.as_str(), "plus" | "minus" | "lora") {
             return Entry::Block(Block {
                 kind: key,
                 head: values,

@@ -10,9 +10,9 @@ import argparse, json, math, pathlib
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, LatentConsistencyModelPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 MASK = (1 << 64) - 1
 
@@ -48,16 +48,26 @@ def tensor(name, *shape):
 
 
 @torch.no_grad()
-def outputs(unet, text_encoder, vae, latent, decoded):
-    """What the test computes too: latents of two sizes, three texts, two timesteps."""
+def outputs(unet, text_encoder, vae, latent, decoded, text_encoder_2=None, size=(40, 48), guidance=4.5):
+    """What the test computes too: latents of two sizes, three texts, two timesteps; for networks that are told them a picture's
+    height and width and a guidance scale."""
     length, vocabulary = text_encoder.config.max_position_embeddings, text_encoder.config.vocab_size
     ids = [[(7 + 31 * row + row * row * at + 13 * at) % vocabulary for at in range(length)] for row in range(3)]
-    text = text_encoder(torch.tensor(ids)).last_hidden_state
+    more = {}
+    if text_encoder_2 is None:
+        text = text_encoder(torch.tensor(ids)).last_hidden_state
+    else:
+        made = [encoder(torch.tensor(ids), output_hidden_states=True) for encoder in (text_encoder, text_encoder_2)]
+        text = torch.cat([vectors.hidden_states[-2] for vectors in made], dim=-1)
+        more["added_cond_kwargs"] = dict(text_embeds=made[1].text_embeds, time_ids=torch.tensor([[*size, 0, 0, *size]] * 3, dtype=torch.float32))
+    if width := unet.config.time_cond_proj_dim:
+        embed = LatentConsistencyModelPipeline.get_guidance_scale_embedding
+        more["timestep_cond"] = embed(None, torch.tensor([guidance - 1.0] * 3), embedding_dim=width)
     channels = unet.config.in_channels
     latents = tensor("latents", 1, channels, *latent)
     result = {"text": text[:, :, :: max(1, text.shape[2] // 16)]}
     for t in (981.0, 37.25):
-        result[f"estimate_{t}"] = unet(latents.expand(3, -1, -1, -1), torch.tensor(t), encoder_hidden_states=text).sample
+        result[f"estimate_{t}"] = unet(latents.expand(3, -1, -1, -1), torch.tensor(t), encoder_hidden_states=text, **more).sample
     z = tensor("decoded", 1, channels, *decoded) * vae.config.scaling_factor
     result["pixels"] = (vae.decode(z / vae.config.scaling_factor).sample / 2 + 0.5).clamp(0, 1)
     result["latent_size"] = torch.tensor(latent, dtype=torch.int32)
@@ -87,6 +97,22 @@ CASES = {
                  up_block_types=["UpDecoderBlock2D"] * 2, layers_per_block=1, norm_num_groups=4, scaling_factor=0.5),
         scheduler=dict(_class_name="DDIMScheduler", **BETAS, prediction_type="v_prediction", set_alpha_to_one=False, steps_offset=1),
         latent=(5, 7), decoded=(5, 3)),
+    # Stable Diffusion XL's ways: two text encoders, the whole text's vector and the picture's measures, transformers of several layers; and the
+    # guidance scale of a distilled network.
+    "pair": dict(
+        unet=dict(sample_size=8, block_out_channels=[16, 24], layers_per_block=1, norm_num_groups=8,
+                  down_block_types=["DownBlock2D", "CrossAttnDownBlock2D"], up_block_types=["CrossAttnUpBlock2D", "UpBlock2D"],
+                  cross_attention_dim=40, attention_head_dim=[2, 3], transformer_layers_per_block=[1, 2], use_linear_projection=True,
+                  addition_embed_type="text_time", addition_time_embed_dim=6, projection_class_embeddings_input_dim=6 * 6 + 20,
+                  time_cond_proj_dim=10),
+        text_encoder=dict(vocab_size=50, hidden_size=16, intermediate_size=40, num_hidden_layers=2, num_attention_heads=2,
+                          max_position_embeddings=11, hidden_act="quick_gelu", bos_token_id=48, eos_token_id=49),
+        text_encoder_2=dict(vocab_size=50, hidden_size=24, intermediate_size=40, num_hidden_layers=3, num_attention_heads=3,
+                            max_position_embeddings=11, hidden_act="gelu", projection_dim=20, bos_token_id=48, eos_token_id=2),
+        vae=dict(_class_name="AutoencoderKL", block_out_channels=[8, 8], down_block_types=["DownEncoderBlock2D"] * 2,
+                 up_block_types=["UpDecoderBlock2D"] * 2, layers_per_block=1, norm_num_groups=4, scaling_factor=0.13),
+        scheduler=dict(_class_name="EulerDiscreteScheduler", **BETAS, timestep_spacing="leading", steps_offset=1),
+        latent=(4, 6), decoded=(3, 5)),
     # Everything that is rare, and keys left out where the default is meant.
     "rare": dict(
         unet=dict(sample_size=8, block_out_channels=[16, 32], layers_per_block=1, norm_num_groups=4, norm_eps=1e-4,
@@ -108,6 +134,8 @@ def build(case):
     vae = {k: v for k, v in case["vae"].items() if k != "_class_name"}
     parts = dict(unet=UNet2DConditionModel(**case["unet"]), text_encoder=CLIPTextModel(CLIPTextConfig(**case["text_encoder"])),
                  vae=AutoencoderKL(**vae))
+    if "text_encoder_2" in case:
+        parts["text_encoder_2"] = CLIPTextModelWithProjection(CLIPTextConfig(**case["text_encoder_2"]))
     for part in parts.values():
         part.load_state_dict({name: weight(name, tuple(old.shape)) if old.is_floating_point() else old
                               for name, old in part.state_dict().items()})

@@ -2,7 +2,7 @@
 
 usage: parity.py [--sega PROGRAM] [--work FOLDER] [--vocab FOLDER] [--only NAME] [--single-file]
 One command for everything:  "$(tools/reference/setup.sh)" tools/reference/parity.py
-Builds the release program if none is given, makes the checkpoints (random weights, SD 1.x and 2.x shape in miniature), renders every
+Builds the release program if none is given, makes the checkpoints (random weights, SD 1.x, 2.x and XL shape in miniature), renders every
 job of JOBS with both and prints a line for each: the greatest difference of the final latents relative to their largest value, and the
 share of the picture's values within one grey level. --vocab is the CLIP tokenizer's folder (vocab.json, merges.txt); the default is the
 one of the embedded model, which these random weights do not mind. --single-file gives sega each checkpoint as one file in the original
@@ -18,7 +18,7 @@ from PIL import Image
 
 here = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(here))
-import render  # noqa: E402
+import lora, render  # noqa: E402
 
 WORDS = dict(DDIMScheduler="ddim", DDPMScheduler="ddpm", EulerDiscreteScheduler="euler", EulerAncestralDiscreteScheduler="euler-ancestral",
              DPMSolverMultistepScheduler="dpmpp-2m", PNDMScheduler="pndm", LMSDiscreteScheduler="lms", HeunDiscreteScheduler="heun",
@@ -95,6 +95,26 @@ JOBS = [
         momentum=.3, beta=.6, negative="blurry", width=96, height=160),
     job("three-cooldowns-v", "tiny-v-2", DPM, concepts=[concept(GLASSES, warmup=2, cooldown=12), concept(SMILE, minus=True, warmup=2), concept(NIGHT, warmup=2, cooldown=6)],
         momentum=.5, beta=.6),
+    # Two text encoders: prompts alone, as the reference knows them, and concepts, by its own loop on their estimates.
+    job("plain-xl", "tiny-xl-0", steps=20, edition1=True),
+    job("plain-xl-negative", "tiny-xl-1", DDIM, steps=20, negative="blurry, ugly", seed=7, edition1=True),
+    job("plain-xl-size", "tiny-xl-2", DPM, steps=20, negative="blurry", width=96, height=160, edition1=True),
+    job("plain-xl-no-guidance", "tiny-xl-0", ANCESTRAL, steps=4, guidance=1.0, scheduler_config=TRAILING, width=160, height=96, edition1=True),
+    job("plain-xl-one-step", "tiny-xl-1", EULER, steps=1, guidance=1.0, scheduler_config=TRAILING, edition1=True),
+    job("one-xl", "tiny-xl-0", steps=20, concepts=[concept(GLASSES, warmup=5)], momentum=.3, beta=.6, edition1=True),
+    job("one-xl-ddim-eta", "tiny-xl-1", DDIM, concepts=[concept(SMILE, threshold=.99, minus=True)], eta=1.0, negative="blurry", edition1=True),
+    job("three-xl-equal", "tiny-xl-2", DPM, concepts=[concept(GLASSES, warmup=5), concept(SMILE, minus=True, warmup=5), concept(NIGHT, threshold=.5, warmup=5)],
+        momentum=.3, beta=.6, width=96, height=160, edition1=True),
+    job("three-xl-staggered", "tiny-xl-0", EULER, concepts=[concept(GLASSES, warmup=2, cooldown=12), concept(SMILE, minus=True, warmup=6), concept(NIGHT, threshold=.5, warmup=10)],
+        momentum=.3, beta=.6),
+    # LoRAs in the layouts that are in use.
+    job("lora-kohya", "tiny-0", DDIM, steps=10, lora=dict(layout="kohya", strength=.6), edition1=True),
+    job("lora-kohya-v", "tiny-v-1", DPM, steps=10, concepts=[concept(GLASSES, warmup=2)], lora=dict(layout="kohya", strength=-.5), edition1=True),
+    job("lora-peft", "tiny-1", DDIM, steps=10, lora=dict(layout="peft", strength=1), edition1=True),
+    job("lora-old", "tiny-2", DDIM, steps=10, lora=dict(layout="old", strength=.7), edition1=True),
+    job("lora-kohya-xl", "tiny-xl-0", steps=10, lora=dict(layout="kohya", strength=.6), edition1=True),
+    job("lora-sgm-xl", "tiny-xl-1", steps=10, negative="blurry", lora=dict(layout="sgm", strength=.8), edition1=True),
+    job("lora-peft-xl", "tiny-xl-2", steps=10, lora=dict(layout="peft", strength=.6), edition1=True),
     job("two-steps", "tiny-2", DDIM, steps=2, concepts=[concept(GLASSES), concept(SMILE, minus=True)], seed=7, edition1=True),
     job("one-step-three", "tiny-v-1", DDIM, steps=1, concepts=[concept(GLASSES), concept(SMILE, minus=True), concept(NIGHT)], seed=2**32 + 7, edition1=True),
 ]
@@ -117,6 +137,8 @@ def recipe(job, checkpoint, compat):
         lines.append("sigmas karras")
     if spacing := job["scheduler_config"].get("timestep_spacing"):
         lines.append(f"spacing {spacing}")
+    if job.get("lora"):
+        lines.append(f'lora adapted {json.dumps(str(job["lora"]["file"]))} {{ strength {job["lora"]["strength"]} }}')
     for i, c in enumerate(job["concepts"]):
         kind = "minus" if c["minus"] else "plus"
         steps = "" if c["cooldown"] is None else f', steps 0..{c["cooldown"]}'
@@ -131,7 +153,8 @@ class Reference:
         self.pipes = {}
 
     def __call__(self, checkpoint, job):
-        key = (checkpoint, job["scheduler"], json.dumps(job["scheduler_config"]))
+        key = (checkpoint, job["scheduler"], json.dumps(job["scheduler_config"]), bool(job["concepts"]), job["width"], job["height"],
+               json.dumps(job.get("lora"), default=str))
         if key not in self.pipes:
             self.pipes[key] = render.load(str(checkpoint), torch.float32, job)
         _, latents, image = render.call(self.pipes[key], job, "cpu")
@@ -236,6 +259,9 @@ def main():
             given = a.work / f'{job["checkpoint"]}-single.safetensors'
             if not given.exists():
                 subprocess.run([sys.executable, here / "single_file.py", checkpoint, given], check=True, capture_output=True)
+        if job.get("lora"):
+            job["lora"]["file"] = a.work / f'{job["checkpoint"]}-{job["lora"]["layout"]}.safetensors'
+            lora.write(checkpoint, job["lora"]["file"], job["lora"]["layout"])
         latents, image = reference(checkpoint, job)
         for rule in ["compat"] + ["edition 1"] * job["edition1"]:
             ours, picture = run_sega(a.sega, recipe(job, given, rule == "compat"), a.work / job["name"])

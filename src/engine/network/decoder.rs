@@ -1,10 +1,10 @@
 //! From latents to pixels, by whichever autoencoder the card describes.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Result, Tensor};
 
+use super::Built;
 use super::kl::KlDecoder;
 use super::tiny::TinyDecoder;
-use crate::engine::EngineError;
 use crate::engine::checkpoint::Parameters;
 use crate::model::card::AutoencoderCard;
 
@@ -12,6 +12,8 @@ use crate::model::card::AutoencoderCard;
 pub struct Decoder {
     decoder: Kind,
     scaling_factor: f64,
+    /// Standard deviation and mean of each channel, `[1, channels, 1, 1]`.
+    statistics: Option<(Tensor, Tensor)>,
     dtype: DType,
 }
 
@@ -22,18 +24,33 @@ enum Kind {
 
 impl Decoder {
     /// Builds the decoder that `card` describes from the weights at `at`.
-    pub fn new(card: &AutoencoderCard, at: &Parameters) -> Result<Self, EngineError> {
+    pub fn new(card: &AutoencoderCard, at: &Parameters) -> Built<Self> {
         let decoder = match card {
             AutoencoderCard::Kl(card) => Kind::Kl(Box::new(KlDecoder::new(card, at)?)),
             AutoencoderCard::Tiny(card) => Kind::Tiny(TinyDecoder::new(card, at)?),
         };
-        Ok(Self { decoder, scaling_factor: card.scaling_factor(), dtype: at.dtype() })
+        let column = |values: &[f64]| {
+            let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
+            Tensor::new(values, at.device())?.reshape((1, (), 1, 1))
+        };
+        let statistics = card.statistics().map(|own| Result::Ok((column(&own.deviation)?, column(&own.mean)?)));
+        Ok(Self {
+            decoder,
+            scaling_factor: card.scaling_factor(),
+            statistics: statistics.transpose()?,
+            dtype: at.dtype(),
+        })
     }
 
     /// Latents as the U-Net sees them, `[rows, channels, height, width]`, as pixels in f32, nominally from 0 to 1:
     /// `[rows, 3, 8 height, 8 width]`. What lies outside is left, so that an overflow can be told from white.
-    pub fn decode(&self, latents: &Tensor) -> Result<Tensor, EngineError> {
-        let latents = (latents.to_dtype(self.dtype)? / self.scaling_factor)?;
+    pub fn decode(&self, latents: &Tensor) -> Built<Tensor> {
+        let latents = match &self.statistics {
+            Some((deviation, mean)) => {
+                (latents.broadcast_mul(deviation)? / self.scaling_factor)?.broadcast_add(mean)?.to_dtype(self.dtype)?
+            }
+            None => (latents.to_dtype(self.dtype)? / self.scaling_factor)?,
+        };
         let pixels = match &self.decoder {
             Kind::Kl(decoder) => decoder.forward(&latents)?,
             Kind::Tiny(decoder) => decoder.forward(&latents)?,

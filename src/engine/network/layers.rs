@@ -363,6 +363,11 @@ pub(super) fn expand_rows(x: &Tensor, rows: usize) -> Result<Tensor> {
     x.broadcast_as(shape)
 }
 
+/// A picture `[1 or rows, channels, height, width]` plus a number for each row and channel, `[rows, channels]`.
+pub(super) fn shift_rows(x: &Tensor, shifts: &Tensor) -> Result<Tensor> {
+    x.permute((0, 2, 3, 1))?.broadcast_add(&shifts.unsqueeze(1)?.unsqueeze(1)?)?.permute((0, 3, 1, 2))
+}
+
 /// A picture `[rows, channels, height, width]` as positions `[rows, height * width, channels]`.
 pub(super) fn positions(x: &Tensor) -> Result<Tensor> {
     x.permute((0, 2, 3, 1))?.flatten(1, 2)?.contiguous()

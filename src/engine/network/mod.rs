@@ -7,11 +7,13 @@
 //! They compute what diffusers computes, to the rounding of the sums. No network asks which model it belongs to.
 
 mod attention;
+mod condition;
 mod decoder;
 mod kl;
 mod layers;
 mod resnet;
 mod text;
+mod time;
 mod tiny;
 mod transformer;
 mod unet;
@@ -21,6 +23,7 @@ use super::EngineError;
 /// What building a layer gives; computing with it gives candle's `Result`.
 type Built<T> = Result<T, EngineError>;
 
+pub use condition::Condition;
 pub use decoder::Decoder;
-pub use text::TextEncoder;
-pub use unet::{Condition, UNet};
+pub use text::{TextEncoder, TextVectors};
+pub use unet::UNet;

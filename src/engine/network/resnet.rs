@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::Built;
-use super::layers::{After, Conv2d, GroupNorm, Linear};
+use super::layers::{After, Conv2d, GroupNorm, Linear, shift_rows};
 use crate::engine::checkpoint::Parameters;
 
 /// What the norms and the time input of residual blocks have in common.
@@ -47,15 +47,23 @@ impl Resnet {
         })
     }
 
-    /// `x` `[rows, inputs, height, width]` and `time`, the activated embedding `[1, time width]`, to
+    /// `x` `[1 or rows, inputs, height, width]` and `time`, the activated embedding `[1 or rows, time width]`, to
     /// `[rows, outputs, height, width]`.
     pub(super) fn forward(&self, x: &Tensor, time: Option<&Tensor>) -> Result<Tensor> {
-        let shift = match (&self.time, time) {
-            (Some(project), Some(time)) => Some(project.forward(time)?.squeeze(0)?),
+        let time = match (&self.time, time) {
+            (Some(project), Some(time)) => Some(project.forward(time)?),
             _ => None,
         };
-        let after = After { shift: shift.as_ref(), ..After::default() };
-        let hidden = self.conv1.forward_and(&self.norm1.forward_silu(x)?, after)?;
+        let normed = self.norm1.forward_silu(x)?;
+        let hidden = match &time {
+            // Of all rows alike: done while the convolution's outputs are at hand.
+            Some(shift) if shift.dim(0)? == 1 => {
+                let shift = shift.squeeze(0)?;
+                self.conv1.forward_and(&normed, After { shift: Some(&shift), ..After::default() })?
+            }
+            Some(shifts) => shift_rows(&self.conv1.forward(&normed)?, shifts)?,
+            None => self.conv1.forward(&normed)?,
+        };
         let residual = match &self.shortcut {
             Some(shortcut) => shortcut.forward(x)?,
             None => x.clone(),

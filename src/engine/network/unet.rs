@@ -4,34 +4,22 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use super::Built;
 use super::attention::{KeyValue, TextProjections};
-use super::layers::{Conv2d, GroupNorm, Linear, expand_rows, join_channels};
+use super::condition::{AddedEmbedding, Condition, GuidanceEmbedding, index};
+use super::layers::{Conv2d, GroupNorm, expand_rows, join_channels};
 use super::resnet::{Downsample, Resnet, ResnetShape, Upsample};
+use super::text::TextVectors;
+use super::time::TimeEmbedding;
 use super::transformer::SpatialTransformer;
 use crate::engine::checkpoint::Parameters;
 use crate::model::card::{MidCard, TransformerCard, UNetCard};
-
-/// What the network makes of the texts of a render, once: the keys and values of every attention to the text.
-pub struct Condition {
-    layers: Vec<KeyValue>,
-    rows: usize,
-}
-
-impl Condition {
-    /// The texts in `rows` alone, in that order.
-    fn select(&self, rows: &[usize], device: &Device) -> Result<Vec<KeyValue>> {
-        if rows.iter().copied().eq(0..self.rows) {
-            return Ok(self.layers.clone());
-        }
-        let index: Vec<u32> = rows.iter().map(|row| *row as u32).collect();
-        let index = Tensor::new(index, device)?;
-        self.layers.iter().map(|layer| layer.select(&index)).collect()
-    }
-}
+use crate::quantity::Size;
 
 /// The network that estimates noise.
 pub struct UNet {
     center_input: bool,
     time: TimeEmbedding,
+    added: Option<AddedEmbedding>,
+    guidance: Option<GuidanceEmbedding>,
     conv_in: Conv2d,
     down: Vec<DownLevel>,
     mid: Option<Mid>,
@@ -39,6 +27,7 @@ pub struct UNet {
     norm_out: GroupNorm,
     conv_out: Conv2d,
     projections: TextProjections,
+    most_rows: usize,
     device: Device,
     dtype: DType,
 }
@@ -89,6 +78,9 @@ impl UNet {
         Ok(Self {
             center_input: card.center_input,
             time: TimeEmbedding::new(card, at)?,
+            added: card.added.as_ref().map(|added| AddedEmbedding::new(card, added, at)).transpose()?,
+            guidance: card.guidance_channels.map(|channels| GuidanceEmbedding::new(card, channels, at)).transpose()?,
+            most_rows: usize::MAX,
             conv_in,
             down,
             mid,
@@ -101,11 +93,17 @@ impl UNet {
         })
     }
 
-    /// What the network makes of the encoded texts `[rows, tokens, width]`, to be used in every step.
-    pub fn condition(&self, text: &Tensor) -> Built<Condition> {
-        let text = text.to_dtype(self.dtype)?;
-        let layers = self.projections.0.iter().map(|projection| projection.forward(&text)).collect::<Result<_>>()?;
-        Ok(Condition { layers, rows: text.dim(0)? })
+    /// Has the network evaluate no more than so many rows at once, which takes less memory and gives the same estimates.
+    pub fn most_rows(self, most_rows: usize) -> Self {
+        Self { most_rows, ..self }
+    }
+
+    /// What the network makes of the texts, the size of the picture and the guidance scale, to be used in every step.
+    pub fn condition(&self, texts: &[TextVectors], size: Size, guidance: f64) -> Built<Condition> {
+        let added =
+            self.added.as_ref().map(|added| added.forward(texts, size, &self.device, self.dtype)).transpose()?;
+        let guidance = self.guidance.as_ref().map(|layer| layer.forward(guidance, &self.device, self.dtype));
+        Ok(Condition::new(&self.projections, added, guidance.transpose()?, texts, self.dtype)?)
     }
 
     /// The network's output for the texts in `rows` of `condition`, in that order: `[rows, channels, height, width]`.
@@ -114,10 +112,28 @@ impl UNet {
     /// everything before the first text comes in is computed once. The output has the latents' number type, whatever
     /// the network computes in. `condition` must be this network's own.
     pub fn forward(&self, latents: &Tensor, timestep: f64, condition: &Condition, rows: &[usize]) -> Built<Tensor> {
-        let text = condition.select(rows, &self.device)?;
         let inner = latents.to_dtype(self.dtype)?;
-        let time = self.time.forward(timestep, &inner)?;
-        Ok(self.evaluate(&inner, &time, &text, rows.len())?.to_dtype(latents.dtype())?)
+        let mut order = Vec::with_capacity(rows.len());
+        let mut outputs = Vec::new();
+        for batch in condition.batches(rows, self.most_rows, &self.device)? {
+            let latents = if inner.dim(0)? == 1 || batch.places.len() == rows.len() && outputs.is_empty() {
+                inner.clone()
+            } else {
+                inner.index_select(&index(&batch.places, &self.device)?, 0)?
+            };
+            let time = self.time.forward(timestep, condition.guidance.as_ref(), batch.added.as_ref(), &inner)?;
+            outputs.push(self.evaluate(&latents, &time, &batch.text, batch.places.len())?);
+            order.extend(batch.places);
+        }
+        let output = if outputs.len() == 1 { outputs.remove(0) } else { Tensor::cat(&outputs, 0)? };
+        let output = if order.is_sorted() {
+            output
+        } else {
+            let mut back = vec![0; order.len()];
+            order.iter().enumerate().for_each(|(at, &place)| back[place] = at);
+            output.index_select(&index(&back, &self.device)?, 0)?
+        };
+        Ok(output.to_dtype(latents.dtype())?)
     }
 
     fn evaluate(&self, latents: &Tensor, time: &Tensor, text: &[KeyValue], rows: usize) -> Result<Tensor> {
@@ -241,51 +257,5 @@ impl Mid {
             Some(resnet) => resnet.forward(&x, Some(time)),
             None => Ok(x),
         }
-    }
-}
-
-/// silu(W2 silu(W1 e(t))), with e(t) the sines and cosines of t at frequencies 10000^(-i / (n - shift)), i < n
-/// (Vaswani et al., arXiv 1706.03762, section 3.5). Every block starts with the outer silu, so it is taken here, once.
-struct TimeEmbedding {
-    /// In f32 and rounded as PyTorch rounds them: at timesteps near 1000 the last bit of a frequency shows.
-    frequencies: Vec<f32>,
-    flip_sin_to_cos: bool,
-    odd: bool,
-    linear1: Linear,
-    linear2: Linear,
-}
-
-impl TimeEmbedding {
-    fn new(card: &UNetCard, at: &Parameters) -> Built<Self> {
-        let half = card.time_channels / 2;
-        let spread = (half as f64 - card.freq_shift) as f32;
-        let frequencies = (0..half)
-            .map(|index| {
-                let exponent = -(10000f64.ln() as f32) * index as f32 / spread;
-                f64::from(exponent).exp() as f32
-            })
-            .collect();
-        let at = at.pp("time_embedding");
-        Ok(Self {
-            frequencies,
-            flip_sin_to_cos: card.flip_sin_to_cos,
-            odd: !card.time_channels.is_multiple_of(2),
-            linear1: Linear::new(card.time_channels, card.time_width, &at.pp("linear_1"))?,
-            linear2: Linear::new(card.time_width, card.time_width, &at.pp("linear_2"))?,
-        })
-    }
-
-    /// `[1, time width]`, of the type and on the device of `like`.
-    fn forward(&self, timestep: f64, like: &Tensor) -> Result<Tensor> {
-        let angles = self.frequencies.iter().map(|frequency| f64::from(timestep as f32 * frequency));
-        let sines = angles.clone().map(|angle| angle.sin() as f32);
-        let cosines = angles.map(|angle| angle.cos() as f32);
-        let mut embedding: Vec<f32> =
-            if self.flip_sin_to_cos { cosines.chain(sines).collect() } else { sines.chain(cosines).collect() };
-        if self.odd {
-            embedding.push(0.0);
-        }
-        let embedding = Tensor::new(embedding, like.device())?.unsqueeze(0)?.to_dtype(like.dtype())?;
-        self.linear2.forward(&self.linear1.forward(&embedding)?.silu()?)?.silu()
     }
 }

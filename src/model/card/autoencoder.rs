@@ -1,7 +1,6 @@
 //! `vae/config.json`: the decoder from latents to pixels.
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::{
     CardError, MOST_LAYERS, VAE, at_most, check_channels, check_latent_channels, divides, one_of, parse, switch,
@@ -42,6 +41,14 @@ impl AutoencoderCard {
         }
     }
 
+    /// The statistics of the latents, if the decoder wants them put back.
+    pub fn statistics(&self) -> Option<&LatentStatistics> {
+        match self {
+            Self::Kl(card) => card.statistics.as_ref(),
+            Self::Tiny(_) => None,
+        }
+    }
+
     /// Whether the decoder overflows in half precision.
     pub fn force_upcast(&self) -> bool {
         match self {
@@ -66,12 +73,24 @@ pub struct KlCard {
     pub groups: usize,
     /// Latents are this many times what the decoder takes.
     pub scaling_factor: f64,
+    /// What is added to each channel of latents that the decoder takes, and what they are multiplied by first;
+    /// without it, nothing and 1.
+    pub statistics: Option<LatentStatistics>,
     /// Whether a 1x1 convolution stands before the decoder.
     pub post_quant_conv: bool,
     /// Whether the middle has attention.
     pub mid_attention: bool,
     /// Whether the decoder overflows in half precision.
     pub force_upcast: bool,
+}
+
+/// The mean and the standard deviation of each channel of latents as the decoder takes them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LatentStatistics {
+    /// The means.
+    pub mean: Vec<f64>,
+    /// The standard deviations.
+    pub deviation: Vec<f64>,
 }
 
 /// The decoder of `AutoencoderTiny`: stages of residual blocks, with an upsampling between any two.
@@ -110,8 +129,8 @@ struct RawKl {
     norm_num_groups: usize,
     scaling_factor: f64,
     shift_factor: Option<f64>,
-    latents_mean: Option<Value>,
-    latents_std: Option<Value>,
+    latents_mean: Option<Vec<f64>>,
+    latents_std: Option<Vec<f64>>,
     #[serde(deserialize_with = "switch")]
     force_upcast: bool,
     #[serde(deserialize_with = "switch")]
@@ -194,12 +213,20 @@ fn read_kl(raw: RawKl) -> Result<KlCard, CardError> {
     if !matches!(raw.act_fn.as_str(), "silu" | "swish") {
         return Err(unsupported(VAE, "act_fn", raw.act_fn, one_of(&["silu"])));
     }
-    for (key, value) in [("latents_mean", raw.latents_mean), ("latents_std", raw.latents_std)] {
-        if let Some(value) = value {
-            return Err(unsupported(VAE, key, value, "`null`"));
-        }
-    }
     check_latent_channels(raw.latent_channels)?;
+    let statistics = match (raw.latents_mean, raw.latents_std) {
+        (Some(mean), Some(deviation)) => {
+            for (key, list) in [("latents_mean", &mean), ("latents_std", &deviation)] {
+                let (found, expected) = (list.len(), raw.latent_channels);
+                if found != expected {
+                    return Err(unsupported(VAE, key, format!("a list of {found}"), format!("{expected} numbers")));
+                }
+            }
+            Some(LatentStatistics { mean, deviation })
+        }
+        // One without the other is nothing, as in diffusers.
+        _ => None,
+    };
     check_channels(VAE, "block_out_channels", &raw.block_out_channels)?;
     at_most(VAE, "layers_per_block", raw.layers_per_block, MOST_LAYERS)?;
     for &channels in &raw.block_out_channels {
@@ -212,6 +239,7 @@ fn read_kl(raw: RawKl) -> Result<KlCard, CardError> {
         layers: raw.layers_per_block,
         groups: raw.norm_num_groups,
         scaling_factor: raw.scaling_factor,
+        statistics,
         post_quant_conv: raw.use_post_quant_conv,
         mid_attention: raw.mid_block_add_attention,
         force_upcast: raw.force_upcast,

@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    CardError, MOST_LAYERS, PerBlock, UNET, at_most, check_channels, divides, one_of, parse, switch, unsupported,
+    CardError, MOST_CHANNELS, MOST_LAYERS, PerBlock, UNET, at_most, check_channels, divides, one_of, parse, switch,
+    unsupported,
 };
 
 /// A U-Net: residual blocks with transformers, coarser level by level and back, with skips between.
@@ -26,6 +27,11 @@ pub struct UNetCard {
     pub time_channels: usize,
     /// The width of the embedding that the blocks see.
     pub time_width: usize,
+    /// What else the timestep's embedding tells, if the network wants it.
+    pub added: Option<AddedCard>,
+    /// The width of the guidance scale's sinusoidal embedding, if the network is told the scale (and so needs no
+    /// unconditional estimate beside the prompt's).
+    pub guidance_channels: Option<usize>,
     /// Whether cosines stand before sines.
     pub flip_sin_to_cos: bool,
     /// Subtracted from the number of frequencies when they are spread.
@@ -46,6 +52,24 @@ pub struct UNetCard {
     pub mid: Option<MidCard>,
     /// The levels upwards, the coarsest first.
     pub up: Vec<UpCard>,
+}
+
+/// What is added to the timestep's embedding (`text_time`): the whole text's vector and the picture's measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddedCard {
+    /// The width of each measure's sinusoidal embedding.
+    pub measure_channels: usize,
+    /// The width of the whole text's vector.
+    pub text_width: usize,
+}
+
+impl AddedCard {
+    /// Height and width of the original, top and left of the crop, height and width of the picture.
+    pub const MEASURES: usize = 6;
+    /// The width of the vector that is embedded.
+    pub fn width(&self) -> usize {
+        Self::MEASURES * self.measure_channels + self.text_width
+    }
 }
 
 /// The transformers of a level.
@@ -106,7 +130,7 @@ impl UNetCard {
     }
 }
 
-/// The file, with the defaults of diffusers' `UNet2DConditionModel`. Keys from `addition_embed_type` on are only
+/// The file, with the defaults of diffusers' `UNet2DConditionModel`. Keys from `num_attention_heads` on are only
 /// read to see that they ask for nothing.
 #[derive(Deserialize)]
 #[serde(default)]
@@ -142,8 +166,11 @@ struct Raw {
     time_embedding_dim: Option<usize>,
     conv_in_kernel: usize,
     conv_out_kernel: usize,
+    addition_embed_type: Option<String>,
+    addition_time_embed_dim: Option<usize>,
+    projection_class_embeddings_input_dim: Option<usize>,
+    time_cond_proj_dim: Option<usize>,
 
-    addition_embed_type: Option<Value>,
     num_attention_heads: Option<Value>,
     encoder_hid_dim: Option<Value>,
     encoder_hid_dim_type: Option<Value>,
@@ -151,7 +178,6 @@ struct Raw {
     num_class_embeds: Option<Value>,
     time_embedding_act_fn: Option<Value>,
     timestep_post_act: Option<Value>,
-    time_cond_proj_dim: Option<Value>,
     cross_attention_norm: Option<Value>,
     dual_cross_attention: Option<Value>,
     class_embeddings_concat: Option<Value>,
@@ -195,6 +221,9 @@ impl Default for Raw {
             conv_in_kernel: 3,
             conv_out_kernel: 3,
             addition_embed_type: None,
+            addition_time_embed_dim: None,
+            projection_class_embeddings_input_dim: None,
+            time_cond_proj_dim: None,
             num_attention_heads: None,
             encoder_hid_dim: None,
             encoder_hid_dim_type: None,
@@ -202,7 +231,6 @@ impl Default for Raw {
             num_class_embeds: None,
             time_embedding_act_fn: None,
             timestep_post_act: None,
-            time_cond_proj_dim: None,
             cross_attention_norm: None,
             dual_cross_attention: None,
             class_embeddings_concat: None,
@@ -222,6 +250,7 @@ const MID: [&str; 2] = ["UNetMidBlock2DCrossAttn", "UNetMidBlock2D"];
 pub(super) fn read(text: &str) -> Result<UNetCard, CardError> {
     let raw: Raw = parse(text, UNET)?;
     check_unsupported(&raw)?;
+    let added = added(&raw)?;
 
     let blocks = raw.block_out_channels.len();
     for (key, found) in [("down_block_types", raw.down_block_types.len()), ("up_block_types", raw.up_block_types.len())]
@@ -294,12 +323,14 @@ pub(super) fn read(text: &str) -> Result<UNetCard, CardError> {
     Ok(UNetCard {
         in_channels: raw.in_channels,
         out_channels: raw.out_channels,
+        added,
         sample_size: sample_size(raw.sample_size, raw._diffusers_version.as_deref())?,
         center_input: raw.center_input_sample,
         conv_in_kernel: raw.conv_in_kernel,
         conv_out_kernel: raw.conv_out_kernel,
         time_channels: raw.block_out_channels[0],
         time_width: raw.time_embedding_dim.unwrap_or(4 * raw.block_out_channels[0]),
+        guidance_channels: guidance_channels(raw.time_cond_proj_dim)?,
         flip_sin_to_cos: raw.flip_sin_to_cos,
         freq_shift: raw.freq_shift,
         groups,
@@ -325,6 +356,37 @@ fn kinds(names: &[String], key: &'static str, [plain, cross]: [&str; 2]) -> Resu
         .collect()
 }
 
+/// What `addition_embed_type` asks for.
+fn added(raw: &Raw) -> Result<Option<AddedCard>, CardError> {
+    match raw.addition_embed_type.as_deref() {
+        None => return Ok(None),
+        Some("text_time") => {}
+        Some(other) => return Err(unsupported(UNET, "addition_embed_type", other, one_of(&["text_time"]))),
+    }
+    let needed = |key: &'static str, value: Option<usize>| {
+        let value = value.ok_or_else(|| unsupported(UNET, key, "null", "a number"))?;
+        at_most(UNET, key, value, MOST_CHANNELS).map(|()| value)
+    };
+    let measure_channels = needed("addition_time_embed_dim", raw.addition_time_embed_dim)?;
+    let width = needed("projection_class_embeddings_input_dim", raw.projection_class_embeddings_input_dim)?;
+    let text_width = width.checked_sub(AddedCard::MEASURES * measure_channels).filter(|width| *width > 0);
+    let text_width = text_width.ok_or_else(|| {
+        let supported = format!("numbers above 6 times `addition_time_embed_dim`, which is {measure_channels}");
+        unsupported(UNET, "projection_class_embeddings_input_dim", width, supported)
+    })?;
+    Ok(Some(AddedCard { measure_channels, text_width }))
+}
+
+/// The width of the guidance scale's embedding, half of it sines.
+fn guidance_channels(raw: Option<usize>) -> Result<Option<usize>, CardError> {
+    match raw {
+        Some(channels) if !channels.is_multiple_of(2) || !(4..=MOST_CHANNELS).contains(&channels) => {
+            Err(unsupported(UNET, "time_cond_proj_dim", channels, format!("even numbers from 4 to {MOST_CHANNELS}")))
+        }
+        channels => Ok(channels),
+    }
+}
+
 fn sample_size(raw: Option<PerBlock<usize>>, version: Option<&str>) -> Result<(usize, usize), CardError> {
     match raw {
         // Files that early releases wrote may have lost their sample size; diffusers takes 64 then.
@@ -344,9 +406,6 @@ fn before_0_9(version: &str) -> bool {
 }
 
 fn check_unsupported(raw: &Raw) -> Result<(), CardError> {
-    if raw.addition_embed_type.as_ref().is_some_and(|value| value == "text_time") {
-        return Err(CardError::SecondTextEncoder { file: UNET, key: "addition_embed_type" });
-    }
     if !matches!(raw.act_fn.as_str(), "silu" | "swish") {
         return Err(unsupported(UNET, "act_fn", &raw.act_fn, one_of(&["silu"])));
     }
@@ -375,7 +434,6 @@ fn check_unsupported(raw: &Raw) -> Result<(), CardError> {
         return Err(unsupported(UNET, "downsample_padding", raw.downsample_padding, "`0` or `1`"));
     }
     let absent = [
-        ("addition_embed_type", &raw.addition_embed_type),
         ("num_attention_heads", &raw.num_attention_heads),
         ("encoder_hid_dim", &raw.encoder_hid_dim),
         ("encoder_hid_dim_type", &raw.encoder_hid_dim_type),
@@ -383,7 +441,6 @@ fn check_unsupported(raw: &Raw) -> Result<(), CardError> {
         ("num_class_embeds", &raw.num_class_embeds),
         ("time_embedding_act_fn", &raw.time_embedding_act_fn),
         ("timestep_post_act", &raw.timestep_post_act),
-        ("time_cond_proj_dim", &raw.time_cond_proj_dim),
         ("cross_attention_norm", &raw.cross_attention_norm),
     ];
     for (key, value) in absent {
