@@ -213,8 +213,7 @@ fn long_texts_are_cut_into_chunks() {
     assert_eq!(weighted(&format!("{}, {}", "woman ".repeat(19), "man ".repeat(15))).0, [20, 15]);
     assert_eq!(weighted(&format!("{}, {}", "woman ".repeat(5), "man ".repeat(30))).0, [30, 6]);
 
-    let literal = chunks("a (woman:1.5)", Reading::Literal);
-    assert!(literal.0[0] > 4 && literal.1.is_empty());
+    assert!(chunks("a (woman:1.5)", Reading::Literal).1.is_empty());
     let (lengths, _, dropped) = chunks(&"woman ".repeat(31), Reading::Literal);
     assert_eq!((lengths, dropped.as_deref()), (vec![30], Some("woman ")));
 }
