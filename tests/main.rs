@@ -7,6 +7,7 @@ mod card;
 mod check;
 mod commands;
 mod diagnostic;
+mod emphasis;
 mod explain;
 mod files;
 mod format;

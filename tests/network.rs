@@ -280,6 +280,10 @@ fn rows_do_not_depend_on_each_other() {
         let row = |index: usize| all.narrow(0, index, 1).unwrap();
         assert!(difference(&row(0), &row(1)) > 1e-2, "the text must matter for this test to mean something");
 
+        let few = load(&card, &generated(case)).unwrap().model.unet.most_rows(2);
+        let by_two = few.forward(&latents, 500.0, &condition, &[0, 1, 2]).unwrap();
+        assert!(difference(&by_two, &all) < 1e-6, "{case}: two rows at once");
+
         let picked = model.unet.forward(&latents, 500.0, &condition, &[2, 0]).unwrap();
         let wanted = Tensor::cat(&[row(2), row(0)], 0).unwrap();
         assert!(difference(&picked, &wanted) < 1e-6, "{case}: picked rows");
@@ -564,4 +568,75 @@ fn serialized(tensors: &[(String, Vec<usize>, Vec<f32>)]) -> Vec<u8> {
         (name.as_str(), TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).unwrap())
     });
     safetensors::serialize(views, None).unwrap()
+}
+
+#[test]
+fn texts_of_unequal_length_do_not_depend_on_each_other() {
+    let card = card_in(&folder("pair"));
+    let Networks { encoders, model } = load(&card, &generated("pair")).unwrap();
+    let rows = texts(&card);
+    let tokens = |chunks: &[usize]| {
+        TextTokens(vec![chunks.iter().map(|&row| Chunk::plain(rows[row].clone())).collect(); encoders.count()])
+    };
+    let all = [tokens(&[0, 1]), tokens(&[2]), TextTokens::default(), tokens(&[1, 0])];
+    let latents = input("latents", (1, 4, 6, 7));
+    let estimate = |texts: &[TextTokens], rows: &[usize]| {
+        let texts = encoders.encode(texts, None).unwrap();
+        let condition = model.unet.condition(&texts, card.default_size, GUIDANCE).unwrap();
+        model.unet.forward(&latents, 500.0, &condition, rows).unwrap()
+    };
+    let together = estimate(&all, &[3, 1, 0, 2]);
+    for (place, row) in [3, 1, 0, 2].into_iter().enumerate() {
+        let alone = estimate(&all[row..=row], &[0]);
+        assert!(difference(&together.narrow(0, place, 1).unwrap(), &alone) < 2e-6, "row {row}");
+    }
+    assert!(difference(&estimate(&all[0..1], &[0]), &estimate(&all[3..4], &[0])) > 1e-3, "the order of chunks counts");
+}
+
+#[test]
+fn weights_keep_the_mean() {
+    let card = card_in(&folder("rare"));
+    let encoders = load(&card, &generated("rare")).unwrap().encoders;
+    let mut chunk = Chunk::plain(texts(&card)[0].clone());
+    let vectors = |chunk: &Chunk| {
+        let text = TextTokens(vec![vec![chunk.clone()]]);
+        encoders.encode(&[text], None).unwrap().remove(0).tokens.flatten_to(1).unwrap().to_vec2::<f32>().unwrap()
+    };
+    let plain = vectors(&chunk);
+    chunk.weights[3] = 1.5;
+    let weighted = vectors(&chunk);
+    let mean = |all: &[Vec<f32>]| all.iter().flatten().map(|x| f64::from(*x)).sum::<f64>() / (9.0 * 16.0);
+    let mut scaled = plain.clone();
+    scaled[3].iter_mut().for_each(|x| *x *= 1.5);
+    let ratio = mean(&plain) / mean(&scaled);
+    for (ours, theirs) in weighted.iter().flatten().zip(scaled.iter().flatten()) {
+        assert!((f64::from(*ours) - f64::from(*theirs) * ratio).abs() < 1e-4, "{ours} {theirs} {ratio}");
+    }
+}
+
+#[test]
+fn a_decoder_that_overflows_is_done_again() {
+    let mut card = card_in(&folder("pair"));
+    let AutoencoderCard::Kl(vae) = &mut card.autoencoder else { panic!("the case has this kind") };
+    vae.force_upcast = false;
+    let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = listed("pair", "vae")
+        .into_iter()
+        .map(|(name, shape)| (name.clone(), shape.clone(), weight(&name, &shape)))
+        .collect();
+    // What the norms behind it take out again, in f32.
+    let loud = tensors.iter_mut().find(|(name, ..)| name == "decoder.conv_in.weight").unwrap();
+    loud.2.iter_mut().for_each(|value| *value *= 1e6);
+    let weights = ModelWeights { vae: vec![Weights::Embedded(serialized(&tensors).leak())], ..generated("pair") };
+    let recipe = "sega 1\nmodel \"x\"\nprompt \"a\"\nseed 1\nsize 16x16\nsteps 1\nscheduler ddim\nguidance 1\n";
+    let recipe = sega::recipe::parse(&sega::source::Source::new("a.sega", recipe)).recipe.unwrap();
+    let plan = sega::plan::build(&recipe, &card).unwrap();
+    for (precision, overflows) in [(Precision::F16, true), (Precision::F32, false)] {
+        let encoders = TextEncoders::load(&card, &weights, precision).unwrap();
+        let texts = encoders.encode(&[TextTokens::default()], None).unwrap();
+        let painter = sega::engine::render::Painter::load(&card, &weights, precision).unwrap();
+        let condition = painter.condition(&plan, &texts).unwrap();
+        let watch = &mut |_| std::ops::ControlFlow::Continue(());
+        let rendered = painter.render(&plan, &condition, 1, watch).unwrap();
+        assert_eq!(rendered.overflowed, overflows, "{precision:?}");
+    }
 }

@@ -5,10 +5,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sega::model::emphasis::Reading;
 use sega::model::files::ModelFiles;
+use sega::model::prompt::{Chunk, Tokenizers};
 use sega::model::tokenizer::{Tokenizer, TokenizerError};
 use serde::Deserialize;
 use serde_json::Value;
+
+use crate::models;
 
 /// What `tools/reference/tokenizer.py` writes.
 #[derive(Deserialize)]
@@ -180,4 +184,35 @@ fn whole_vocabulary() {
     let (_here, files) = crate::single_file::without_tokenizer();
     assert!(files.text("tokenizer/vocab.json").unwrap().is_none());
     compare(&Tokenizer::read(&files, 77).unwrap(), &reference(&fixtures().join("clip.json")));
+}
+
+/// The chunks of a text for mini, whose text encoder takes 30 tokens at once: their lengths without padding, and all weights
+/// that are not 1.
+fn chunks(text: &str, reading: Reading) -> (Vec<usize>, Vec<f32>, Option<String>) {
+    let (files, card) = (models::mini(), models::card());
+    let (tokens, dropped) = Tokenizers::read(&files, &card).unwrap().encode(text, reading).unwrap();
+    let [chunks] = &tokens.0[..] else { panic!("mini has one text encoder") };
+    let end = Tokenizer::read(&files, 77).unwrap().encode("").unwrap().ids[1];
+    let length = |chunk: &Chunk| chunk.ids.iter().position(|id| *id == end).unwrap() - 1;
+    let weights = chunks.iter().flat_map(|chunk| chunk.weights.iter().copied()).filter(|weight| *weight != 1.0);
+    assert!(chunks.iter().all(|chunk| chunk.ids.len() == 32 && chunk.weights.len() == 32));
+    (chunks.iter().map(length).collect(), weights.collect(), dropped)
+}
+
+#[test]
+fn long_texts_are_cut_into_chunks() {
+    let weighted = |text: &str| chunks(text, Reading::Weighted);
+    assert_eq!(weighted("a woman"), (vec![2], vec![], None));
+    assert_eq!(weighted("a (woman:1.5)"), (vec![2], vec![1.5], None));
+    assert_eq!(weighted("a BREAK woman").0, [1, 1]);
+    assert_eq!(weighted("a woman BREAK").0, [2, 0]);
+    assert_eq!(weighted(&"woman ".repeat(30)).0, [30]);
+    assert_eq!(weighted(&"woman ".repeat(65)).0, [30, 30, 5]);
+    // A clause that would be cut goes into the next chunk whole, if it is not too long.
+    assert_eq!(weighted(&format!("{}, {}", "woman ".repeat(19), "man ".repeat(15))).0, [20, 15]);
+    assert_eq!(weighted(&format!("{}, {}", "woman ".repeat(5), "man ".repeat(30))).0, [30, 6]);
+
+    assert!(chunks("a (woman:1.5)", Reading::Literal).1.is_empty());
+    let (lengths, _, dropped) = chunks(&"woman ".repeat(31), Reading::Literal);
+    assert_eq!((lengths, dropped.as_deref()), (vec![30], Some("woman ")));
 }

@@ -63,6 +63,9 @@ pub(super) struct RunArgs {
     /// Also write the final latents, as the network sees them, as safetensors (tensor `latents`)
     #[arg(long, value_name = "FILE")]
     pub(super) latents: Option<PathBuf>,
+    /// Evaluate at most so many texts at once: less memory, the same picture [default: all]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) rows: Option<u32>,
     /// The numbers that the networks compute with: f32, f16 or bf16
     #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = precision)]
     pub(super) precision: Precision,

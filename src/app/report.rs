@@ -69,7 +69,6 @@ impl Report {
     }
 
     /// Something that the user probably did not mean.
-    #[cfg(feature = "engine")]
     pub(super) fn warning(&mut self, text: &str) {
         self.item("warnings", || json!(text));
         self.remark(&format!("warning: {text}"));

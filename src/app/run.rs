@@ -79,7 +79,7 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
         artifact::may_write(path, existing)?;
     }
 
-    let model = LoadedModel::load(&known, &plan, loras, args.precision, report)?;
+    let model = LoadedModel::load(&known, &plan, loras, args, report)?;
     for (seed, outputs) in seeds.iter().zip(&outputs) {
         let bar = report.progress(&outputs.picture.display().to_string(), recipe.steps.get());
         let began = Instant::now();
@@ -98,9 +98,16 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
             error => error.into(),
         })?;
         let seconds = began.elapsed().as_secs_f64();
+        if rendered.overflowed {
+            report.warning(&format!(
+                "the autoencoder overflows in {}: {} was decoded in f32",
+                args.precision.name(),
+                outputs.picture.display()
+            ));
+        }
 
         let text = recipe::with_seed(&source, *seed);
-        interruption.hold_off(|| outputs.write(&rendered, &text, existing))?;
+        interruption.hold_off(|| outputs.write(&rendered, &text, args.precision, existing))?;
         let seed_note = if drawn { format!(", seed {} (drawn: the recipe has none)", seed.0) } else { String::new() };
         report.remark(&format!(
             "wrote {}{seed_note}: {}, {} steps in {seconds:.1} s, {}",
@@ -116,6 +123,7 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
                 "seed": seed.0,
                 "width": plan.size.width(),
                 "height": plan.size.height(),
+                "precision": args.precision.name(),
                 "seconds": seconds,
                 "network_evaluations": plan.rows(),
             })
@@ -132,8 +140,14 @@ struct Outputs {
 
 impl Outputs {
     /// Writes the picture with its recipe, and the latents: all of them or none.
-    fn write(&self, rendered: &Rendered, recipe: &str, existing: Existing) -> Result<(), ArtifactError> {
-        let picture = artifact::png::encode(&rendered.picture, recipe)?;
+    fn write(
+        &self,
+        rendered: &Rendered,
+        recipe: &str,
+        precision: Precision,
+        existing: Existing,
+    ) -> Result<(), ArtifactError> {
+        let picture = artifact::png::encode_noted(&rendered.picture, recipe, Some(precision.name()))?;
         let mut prepared = vec![Prepared::write(&self.picture, existing, |file| file.write_all(&picture))?];
         if let Some(path) = &self.latents {
             let latents = artifact::latents(rendered.latents_shape, &rendered.latents)?;

@@ -54,13 +54,20 @@ pub(super) fn plan_for(
     source: &Source,
     report: &mut Report,
 ) -> Result<Plan, Failure> {
-    plan::build(recipe, &known.card).map_err(|error| {
+    let plan = plan::build(recipe, &known.card).map_err(|error| {
         let span = error.settings().iter().find_map(|key| setting_span(file, key)).unwrap_or(recipe.model.span);
         let here = format!("with the model `{}`", recipe.model.value);
         let diagnostic = Diagnostic::new(Code::UnfitForModel, error.to_string()).at(span, here).help(error.remedy());
         report.diagnostics(source, &diagnostic.into());
         Failure::Recipe
-    })
+    })?;
+    if let Some(own) = plan::far_from(plan.size, known.card.default_size) {
+        report.warning(&format!(
+            "the model `{}` was trained on {own}: pictures of {} may fall apart or repeat themselves",
+            recipe.model.value, plan.size
+        ));
+    }
+    Ok(plan)
 }
 
 /// Where a setting of the top level stands.
@@ -77,6 +84,7 @@ pub(super) use loaded::LoadedModel;
 #[cfg(feature = "engine")]
 mod loaded {
     use super::{Failure, KnownModel, Report};
+    use crate::app::cli::RunArgs;
     use crate::engine::network::{Condition, TextVectors};
     use crate::engine::render::Painter;
     use crate::engine::texts::TextEncoders;
@@ -107,13 +115,13 @@ mod loaded {
             known: &KnownModel,
             plan: &Plan,
             loras: Vec<LoraFile>,
-            precision: Precision,
+            args: &RunArgs,
             report: &mut Report,
         ) -> Result<Self, Failure> {
             let KnownModel { files, card } = known;
             let weights = ModelWeights { loras, ..weights(files, card)? };
-            let texts = encode(known, &weights, plan, precision, report)?;
-            let painter = Painter::load(card, &weights, precision)?;
+            let texts = encode(known, &weights, plan, args.precision, report)?;
+            let painter = Painter::load(card, &weights, args.precision)?.most_rows(args.rows);
             let condition = painter.condition(plan, &texts)?;
             Ok(Self { painter, condition })
         }

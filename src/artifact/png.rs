@@ -12,11 +12,23 @@ pub const RECIPE_KEYWORD: &str = "sega";
 
 /// Encodes a picture with a recipe's text in a compressed UTF-8 text chunk (`iTXt`, PNG specification 11.3.3.4).
 pub fn encode(picture: &Picture, recipe: &str) -> Result<Vec<u8>, ArtifactError> {
+    encode_noted(picture, recipe, None)
+}
+
+/// The keyword of the text chunk that holds the precision.
+pub const PRECISION_KEYWORD: &str = "sega-precision";
+
+/// The same with the word of the precision that the networks computed with, which is no part of a recipe but changes the
+/// last digits of a picture.
+pub fn encode_noted(picture: &Picture, recipe: &str, precision: Option<&str>) -> Result<Vec<u8>, ArtifactError> {
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, picture.width as u32, picture.height as u32);
     encoder.set_color(ColorType::Rgb);
     encoder.set_depth(BitDepth::Eight);
     encoder.add_text_chunk("Software".to_owned(), concat!("sega ", env!("CARGO_PKG_VERSION")).to_owned())?;
+    if let Some(precision) = precision {
+        encoder.add_text_chunk(PRECISION_KEYWORD.to_owned(), precision.to_owned())?;
+    }
     let mut writer = encoder.write_header()?;
     let mut chunk = ITXtChunk::new(RECIPE_KEYWORD, recipe);
     chunk.compressed = true;

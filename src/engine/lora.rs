@@ -115,9 +115,8 @@ impl Lora {
         Err(LoraError::WrongShape {
             file: self.name.clone(),
             key: adapted.down.clone(),
-            found: [down, up],
             tensor: tensor.to_owned(),
-            expected,
+            shapes: Box::new([down, up, expected]),
         }
         .into())
     }

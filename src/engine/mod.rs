@@ -12,7 +12,7 @@ pub mod texts;
 
 use candle_core::{DType, Device};
 
-use crate::model::card::Card;
+use crate::model::card::{AutoencoderCard, Card};
 use crate::model::files::Weights;
 use crate::model::lora::{LoraError, LoraFile, Part};
 use checkpoint::Checkpoint;
@@ -208,13 +208,34 @@ impl Model {
     ) -> Result<Self, EngineError> {
         let dtype = precision.dtype();
         let unet = Checkpoint::open(&weights.unet)?;
-        let vae = Checkpoint::open(&weights.vae)?;
         let loras = Loras::open(weights)?;
         let tensors = unet.tensors()?.patched(loras.patches(Part::UNet)?);
-        let decoder_type = if card.autoencoder.force_upcast() { DType::F32 } else { dtype };
+        let half = !card.autoencoder.force_upcast();
+        let decoder_precision = if half { precision } else { Precision::F32 };
         Ok(Self {
             unet: UNet::new(&card.unet, &tensors.parameters(device, dtype, isa))?,
-            decoder: Decoder::new(&card.autoencoder, &vae.tensors()?.parameters(device, decoder_type, isa))?,
+            decoder: Self::decoder_for(&card.autoencoder, &weights.vae, device, decoder_precision, isa)?,
         })
+    }
+
+    /// The decoder alone.
+    fn decoder(
+        card: &AutoencoderCard,
+        weights: &[Weights],
+        device: &Device,
+        precision: Precision,
+    ) -> Result<Decoder, EngineError> {
+        Self::decoder_for(card, weights, device, precision, Some(Isa::best()))
+    }
+
+    fn decoder_for(
+        card: &AutoencoderCard,
+        weights: &[Weights],
+        device: &Device,
+        precision: Precision,
+        isa: Option<Isa>,
+    ) -> Result<Decoder, EngineError> {
+        let vae = Checkpoint::open(weights)?;
+        Decoder::new(card, &vae.tensors()?.parameters(device, precision.dtype(), isa))
     }
 }

@@ -100,19 +100,18 @@ pub enum LoraError {
     },
     /// Matrices that do not fit the tensor.
     #[error(
-        "`{file}` does not fit the model: `{key}` is made for a tensor of {found:?}, and `{tensor}` has {expected:?}; it was made for another model"
+        "`{file}` does not fit the model: `{key}` and its partner have shapes {:?} and {:?}, and `{tensor}` has {:?}; it was made for another model",
+        .shapes[0], .shapes[1], .shapes[2]
     )]
     WrongShape {
         /// The file.
         file: String,
         /// The key of the first matrix.
         key: String,
-        /// The shapes of the two matrices.
-        found: [Vec<usize>; 2],
         /// The tensor's name.
         tensor: String,
-        /// Its shape.
-        expected: Vec<usize>,
+        /// The shapes of the two matrices and of the tensor.
+        shapes: Box<[Vec<usize>; 3]>,
     },
     /// A file without any.
     #[error("`{file}` holds no LoRA: no key of it is known")]

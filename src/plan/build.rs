@@ -76,6 +76,14 @@ pub(super) struct Setting<'a> {
     pub(super) schedule: &'a Schedule,
 }
 
+/// The model's own size, where the one asked for is so much smaller or larger that the model has not seen its like: less
+/// than half or more than twice as many pixels.
+pub fn far_from(size: Size, own: Size) -> Option<Size> {
+    let pixels = |size: Size| size.width() * size.height();
+    let far = 2 * pixels(size) < pixels(own) || pixels(size) > 2 * pixels(own);
+    far.then_some(own)
+}
+
 /// Lowers a recipe to a plan for the model that `card` describes.
 pub fn build(recipe: &Recipe, card: &Card) -> Result<Plan, PlanError> {
     let size = recipe.size.unwrap_or(card.default_size);

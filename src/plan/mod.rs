@@ -10,7 +10,7 @@ mod edition1;
 pub mod scheduler;
 pub mod table;
 
-pub use build::{PlanError, build};
+pub use build::{PlanError, build, far_from};
 use scheduler::{Estimate, Update};
 
 use crate::model::emphasis::Reading;

@@ -246,7 +246,8 @@ pub const FIELDS: &[Field] = &[
         default: || "none: every recipe has a prompt".to_owned(),
         meaning: "what the picture shows",
         formula: "the estimate e_p in e = e_u + s_g (e_p - e_u) + concepts",
-        good: "",
+        good: "`(word)` counts 1.1 times as much, `(word:1.3)` 1.3 times, `[word]` 1.1 times less; a bracket itself is \
+               written `\\\\(`; a long text is read in chunks. Not with `compat diffusers`",
         example: "prompt \"a portrait of a woman\"",
     },
     Field {

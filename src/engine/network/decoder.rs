@@ -42,6 +42,11 @@ impl Decoder {
         })
     }
 
+    /// Whether it computes with numbers of 16 bits, which may overflow where f32 does not.
+    pub fn is_half(&self) -> bool {
+        self.dtype != DType::F32
+    }
+
     /// Latents as the U-Net sees them, `[rows, channels, height, width]`, as pixels in f32, nominally from 0 to 1:
     /// `[rows, 3, 8 height, 8 width]`. What lies outside is left, so that an overflow can be told from white.
     pub fn decode(&self, latents: &Tensor) -> Built<Tensor> {
