@@ -3,6 +3,7 @@
 mod architecture;
 mod artifact;
 mod card;
+mod changes;
 mod check;
 mod commands;
 mod diagnostic;
@@ -20,8 +21,12 @@ mod plan;
 #[cfg(feature = "engine")]
 mod renders;
 #[cfg(feature = "engine")]
+mod resume;
+#[cfg(feature = "engine")]
 mod run;
 mod schedulers;
 mod syntax;
 #[cfg(feature = "engine")]
 mod tokenizer;
+#[cfg(feature = "watch")]
+mod watch;

@@ -80,8 +80,8 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
         let bar = report.progress(&outputs.picture.display().to_string(), recipe.steps.get());
         let began = Instant::now();
         let mut sampling_seconds = None;
-        let rendered = model.painter.render(&plan, &condition, seed.0, &mut |done| {
-            let step = plan.steps.get(done).map(|step| step.step);
+        let rendered = model.painter.render(&plan, &condition, seed.0, &mut |state| {
+            let step = plan.steps.get(state.done()).map(|step| step.step);
             bar.set_position(step.unwrap_or(recipe.steps.get()) as u64);
             if step.is_none() {
                 sampling_seconds.get_or_insert_with(|| began.elapsed().as_secs_f64());
@@ -144,7 +144,7 @@ impl Outputs {
 }
 
 /// `glasses.png` for one seed, `glasses-42.png` for one of several.
-fn named_for(path: &Path, seed: Seed, several: bool) -> PathBuf {
+pub(super) fn named_for(path: &Path, seed: Seed, several: bool) -> PathBuf {
     if !several {
         return path.to_owned();
     }
@@ -157,12 +157,12 @@ fn named_for(path: &Path, seed: Seed, several: bool) -> PathBuf {
 }
 
 /// A seed by chance. 32 bits are all that the noise depends on, and are easier to copy than 64.
-fn random_seed() -> Seed {
+pub(super) fn random_seed() -> Seed {
     Seed(RandomState::new().build_hasher().finish() & u64::from(u32::MAX))
 }
 
 /// What two names of one file have in common.
-fn same_place(path: &Path) -> PathBuf {
+pub(super) fn same_place(path: &Path) -> PathBuf {
     let in_folder = || Some(std::path::absolute(path).ok()?.parent()?.canonicalize().ok()?.join(path.file_name()?));
     path.canonicalize().ok().or_else(in_folder).unwrap_or_else(|| path.to_owned())
 }

@@ -1,4 +1,5 @@
-//! What stays known between renders: a model's files, card, tokenizer and network. The only owner of caches.
+//! What stays known between renders: a model's files, card, tokenizer and network; encoded texts; the states that renders
+//! went through. The only owner of caches.
 
 use std::path::Path;
 
@@ -45,12 +46,18 @@ pub(super) fn plan_for(
     source: &Source,
     report: &mut Report,
 ) -> Result<Plan, Failure> {
+    plan_or_mistake(recipe, known, file).map_err(|mistake| {
+        report.diagnostics(source, &mistake.into());
+        Failure::Recipe
+    })
+}
+
+/// Plans a recipe for a model, or tells what the model cannot do.
+pub(super) fn plan_or_mistake(recipe: &Recipe, known: &KnownModel, file: &File) -> Result<Plan, Diagnostic> {
     plan::build(recipe, &known.card).map_err(|error| {
         let span = error.settings().iter().find_map(|key| setting_span(file, key)).unwrap_or(recipe.model.span);
         let here = format!("with the model `{}`", recipe.model.value);
-        let diagnostic = Diagnostic::new(Code::UnfitForModel, error.to_string()).at(span, here).help(error.remedy());
-        report.diagnostics(source, &diagnostic.into());
-        Failure::Recipe
+        Diagnostic::new(Code::UnfitForModel, error.to_string()).at(span, here).help(error.remedy())
     })
 }
 
@@ -62,11 +69,26 @@ fn setting_span(file: &File, key: &str) -> Option<Span> {
     })
 }
 
+#[cfg(feature = "watch")]
+mod identity;
+#[cfg(feature = "watch")]
+mod kept;
+#[cfg(feature = "watch")]
+mod studio;
+
+#[cfg(feature = "watch")]
+pub(super) use identity::Stamp;
 #[cfg(feature = "engine")]
 pub(super) use loaded::LoadedModel;
+#[cfg(feature = "watch")]
+use loaded::{EncodedText, warnings};
+#[cfg(feature = "watch")]
+pub(super) use studio::{Order, Painted, Studio, StudioModel};
 
 #[cfg(feature = "engine")]
 mod loaded {
+    use std::borrow::Borrow;
+
     use super::{Failure, KnownModel, Report};
     use crate::engine::ModelWeights;
     use crate::engine::network::Condition;
@@ -80,6 +102,25 @@ mod loaded {
         let mut words = text.chars();
         let shown: String = words.by_ref().take(SHOWN).collect();
         if words.next().is_some() { format!("{}\u{2026}", shown.trim_end()) } else { shown }
+    }
+
+    /// A text as the network sees it.
+    pub(in crate::app) struct EncodedText {
+        pub(in crate::app) condition: Condition,
+        /// What of the text has no effect, as it is too long for the model.
+        dropped: Option<String>,
+    }
+
+    /// What the model cannot read of a plan's texts.
+    pub(in crate::app) fn warnings<T: Borrow<EncodedText>>(plan: &Plan, texts: &[T]) -> impl Iterator<Item = String> {
+        texts.iter().enumerate().filter_map(|(row, text)| {
+            let dropped = text.borrow().dropped.as_ref()?;
+            Some(format!(
+                "{} is too long for the model: what comes from `{}` on has no effect; shorten it",
+                plan.row_name(row),
+                beginning(dropped.trim())
+            ))
+        })
     }
 
     /// A model with its weights.
@@ -104,19 +145,15 @@ mod loaded {
 
         /// Encodes a plan's texts, and warns of what the model cannot read of them.
         pub(in crate::app) fn condition(&self, plan: &Plan, report: &mut Report) -> Result<Condition, Failure> {
-            let mut rows = Vec::new();
-            for (row, text) in plan.texts.iter().enumerate() {
-                let tokens = self.tokenizer.encode(text)?;
-                if let Some(dropped) = &tokens.dropped {
-                    report.warning(&format!(
-                        "{} is too long for the model: what comes from `{}` on has no effect; shorten it",
-                        plan.row_name(row),
-                        beginning(dropped.trim())
-                    ));
-                }
-                rows.push(tokens.ids);
-            }
-            Ok(self.painter.condition(&rows)?)
+            let texts = plan.texts.iter().map(|text| self.text(text)).collect::<Result<Vec<_>, _>>()?;
+            warnings(plan, &texts).for_each(|warning| report.warning(&warning));
+            Ok(Condition::join(&texts.iter().map(|text| &text.condition).collect::<Vec<_>>())?)
+        }
+
+        /// Encodes one text.
+        pub(in crate::app) fn text(&self, text: &str) -> Result<EncodedText, Failure> {
+            let tokens = self.tokenizer.encode(text)?;
+            Ok(EncodedText { condition: self.painter.text(&tokens.ids)?, dropped: tokens.dropped })
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod guidance;
 pub mod kernel;
 pub mod network;
 pub mod noise;
+pub mod preview;
 pub mod render;
 pub mod sampler;
 

@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 
 use super::network::Condition;
 use super::noise::NoiseStream;
-use super::sampler::sample;
+use super::sampler::{State, sample};
 use super::{EngineError, Model, ModelWeights};
 use crate::artifact::Picture;
 use crate::model::card::Card;
@@ -27,6 +27,8 @@ pub struct Rendered {
     pub latents_shape: [usize; 4],
     /// The picture that they decode to.
     pub picture: Picture,
+    /// The state at the end.
+    pub state: State,
 }
 
 impl Painter {
@@ -38,42 +40,83 @@ impl Painter {
 
     /// What the network is to be asked: one row for each text of a plan, given as token ids.
     pub fn condition(&self, tokens: &[Vec<u32>]) -> Result<Condition, EngineError> {
-        let embeddings = self.model.text.encode(tokens)?;
-        self.model.unet.condition(&embeddings)
+        let rows = tokens.iter().map(|tokens| self.text(tokens)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Condition::join(&rows.iter().collect::<Vec<_>>())?)
     }
 
-    /// Renders a plan with the noise of a seed.
+    /// What the network is to be asked for one text, given as token ids.
     ///
-    /// `watch` is called before every evaluation of the network, before the latents are decoded and when the picture is
-    /// there, with the number of evaluations done; a break ends the render with [`EngineError::Interrupted`].
+    /// Every text is encoded by itself: what it becomes depends on no other, to the bit.
+    pub fn text(&self, tokens: &[u32]) -> Result<Condition, EngineError> {
+        let embedding = self.model.text.encode(&[tokens.to_vec()])?;
+        self.model.unet.condition(&embedding)
+    }
+
+    /// The beginning of a plan with the noise of a seed.
+    pub fn begin(&self, plan: &Plan, seed: u64) -> Result<State, EngineError> {
+        State::begin(plan, NoiseStream::new(seed), &self.device)
+    }
+
+    /// Renders a plan with the noise of a seed: [`Self::render_from`] its beginning.
     pub fn render(
         &self,
         plan: &Plan,
         condition: &Condition,
         seed: u64,
-        watch: &mut dyn FnMut(usize) -> ControlFlow<()>,
+        watch: &mut dyn FnMut(&State) -> ControlFlow<()>,
+    ) -> Result<Rendered, EngineError> {
+        self.render_from(plan, condition, self.begin(plan, seed)?, watch)
+    }
+
+    /// Renders a plan from a state of it.
+    ///
+    /// `watch` is called before every evaluation of the network, before the latents are decoded and when the picture is
+    /// there; a break ends the render with [`EngineError::Interrupted`].
+    pub fn render_from(
+        &self,
+        plan: &Plan,
+        condition: &Condition,
+        state: State,
+        watch: &mut dyn FnMut(&State) -> ControlFlow<()>,
     ) -> Result<Rendered, EngineError> {
         let mut network = |latents: &Tensor, timestep: f64, rows: &[usize]| {
             self.model.unet.forward(latents, timestep, condition, rows)
         };
-        let latents = sample(plan, &mut network, &mut NoiseStream::new(seed), &self.device, watch)?;
-        let mut go_on = || match watch(plan.steps.len()) {
+        let state = sample(plan, &mut network, state, watch)?;
+        let mut go_on = || match watch(&state) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(EngineError::Interrupted),
         };
         go_on()?;
-        let image = self.model.decoder.decode(&latents)?;
+        let picture = self.decode(state.latents())?;
         go_on()?;
+        let picture = picture
+            .ok_or_else(|| EngineError::NonFinite { what: "the decoded picture".to_owned(), step: plan.steps.len() })?;
+        let [channels, height, width] = plan.latents;
+        Ok(Rendered {
+            latents: state.latents().flatten_all()?.to_vec1()?,
+            latents_shape: [1, channels, height, width],
+            picture,
+            state,
+        })
+    }
+
+    /// Where its tensors are.
+    pub(super) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Whether pictures are decoded so quickly that every step of a render may show one.
+    pub fn decodes_quickly(&self) -> bool {
+        self.model.decoder.is_tiny()
+    }
+
+    /// The picture of some latents, `[1, channels, height, width]`; `None` where it is not finite.
+    pub fn decode(&self, latents: &Tensor) -> Result<Option<Picture>, EngineError> {
+        let image = self.model.decoder.decode(latents)?;
         let (_, _, height, width) = image.dims4()?;
         let planes: Vec<f32> = image.flatten_all()?.to_vec1()?;
-        if planes.iter().any(|value| !value.is_finite()) {
-            return Err(EngineError::NonFinite { what: "the decoded picture".to_owned(), step: plan.steps.len() });
-        }
-        let [channels, latent_height, latent_width] = plan.latents;
-        Ok(Rendered {
-            latents: latents.flatten_all()?.to_vec1()?,
-            latents_shape: [1, channels, latent_height, latent_width],
-            picture: Picture::from_planes(width, height, &planes),
-        })
+        let finite = planes.iter().all(|value| value.is_finite());
+        Ok(finite.then(|| Picture::from_planes(width, height, &planes)))
     }
 }

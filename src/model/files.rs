@@ -149,6 +149,14 @@ impl ModelFiles {
         }
     }
 
+    /// Where a file of the model is, there or not; `None` for a built-in model, which has no files.
+    pub fn path(&self, path: &str) -> Option<PathBuf> {
+        match &self.place {
+            Place::Embedded => None,
+            Place::Folder(folder) => Some(folder.join(path)),
+        }
+    }
+
     /// The weight files of a part: `unet`, `text_encoder` or `vae`. A part that is cut into shards has several.
     pub fn weights(&self, part: &str) -> Result<Vec<Weights>, FilesError> {
         let folder = match &self.place {

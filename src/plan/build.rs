@@ -81,6 +81,7 @@ pub fn build(recipe: &Recipe, card: &Card) -> Result<Plan, PlanError> {
         spacing: recipe.spacing,
     };
     let schedule = schedule(&card.scheduler, &sampling)?;
+    let originals = scheduler::originals(&card.scheduler, &sampling, &schedule)?;
     let guided = recipe.guidance.get() > 1.0;
 
     let mut concepts: Vec<&Concept> = recipe.concepts.iter().collect();
@@ -103,7 +104,8 @@ pub fn build(recipe: &Recipe, card: &Card) -> Result<Plan, PlanError> {
         .evaluations
         .iter()
         .zip(edits)
-        .map(|(evaluation, edits)| {
+        .enumerate()
+        .map(|(at, (evaluation, edits))| {
             let prompt = (prompt != base).then_some((prompt, recipe.guidance.get()));
             let mut rows = vec![base];
             rows.extend(prompt.map(|(row, _)| row));
@@ -123,6 +125,7 @@ pub fn build(recipe: &Recipe, card: &Card) -> Result<Plan, PlanError> {
                 row_estimate,
                 guidance: Guidance { base, prompt, terms: edits.terms, momenta: edits.momenta },
                 guided_estimate,
+                original: originals[at],
                 update: evaluation.update.clone(),
             }
         })
@@ -148,6 +151,7 @@ pub fn build(recipe: &Recipe, card: &Card) -> Result<Plan, PlanError> {
         reference_rows,
     };
     forget_unused_texts(&mut plan);
+    number_momenta(&mut plan);
     Ok(plan)
 }
 
@@ -161,6 +165,22 @@ impl Texts {
             self.0.push(text.to_owned());
             self.0.len() - 1
         })
+    }
+}
+
+/// Numbers the momenta in the order in which they begin: one that begins later changes no number of an earlier one.
+fn number_momenta(plan: &mut Plan) {
+    let mut order: Vec<usize> = Vec::new();
+    for step in &mut plan.steps {
+        let mut number = |momentum: &mut usize| {
+            let known = order.iter().position(|known| known == momentum);
+            *momentum = known.unwrap_or_else(|| {
+                order.push(*momentum);
+                order.len() - 1
+            });
+        };
+        step.guidance.momenta.iter_mut().for_each(|step| number(&mut step.momentum));
+        step.guidance.terms.iter_mut().filter_map(|term| term.feeds.as_mut()).for_each(|(m, _)| number(m));
     }
 }
 

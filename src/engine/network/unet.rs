@@ -17,6 +17,21 @@ pub struct Condition {
 }
 
 impl Condition {
+    /// The texts of all, one after the other. All must be of one network.
+    pub fn join(parts: &[&Self]) -> Result<Self> {
+        let layers = parts.iter().map(|part| part.layers.len()).min().unwrap_or(0);
+        let layer = |layer: usize| KeyValue::join(&parts.iter().map(|part| &part.layers[layer]).collect::<Vec<_>>());
+        Ok(Self {
+            layers: (0..layers).map(layer).collect::<Result<_>>()?,
+            rows: parts.iter().map(|part| part.rows).sum(),
+        })
+    }
+
+    /// The memory that it takes.
+    pub fn bytes(&self) -> usize {
+        self.layers.iter().map(KeyValue::bytes).sum()
+    }
+
     /// The texts in `rows` alone, in that order.
     fn select(&self, rows: &[usize], device: &Device) -> Result<Vec<KeyValue>> {
         if rows.iter().copied().eq(0..self.rows) {
