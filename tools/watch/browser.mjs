@@ -22,17 +22,17 @@ const RECIPE = `sega 1
 model     "mini"
 prompt    "a portrait of a woman"
 seed      42
-steps     30
+steps     20
 guidance  5
 
 plus glasses "glasses" {
   strength  5
   threshold 90%
-  warmup    10
+  warmup    6
 }
 
 minus smile "smile" {
-  steps     15..
+  steps     10..
   warmup    0
   strength  4
 }
@@ -72,7 +72,7 @@ const editors = {
     execFileSync("vim", ["-es", "-u", "NONE", "-c", "set backup backupcopy=no", "-c", "/^  strength", "-c", substitution(value), "-c", "wq", file]),
   nano: (value) => inTerminal(`nano -I ${file}`, [
     // Search and replace, the first alone: ^\ strength, replacement, yes once, then no more, save, leave.
-    ["\x17strength\r", 300], ["\x05", 100], ["\x7f".repeat(4) + "  " + value, 200], ["\x0f\r", 300], ["\x18", 300],
+    ["\x17strength\r", 300], ["\x05", 100], ["\x7f".repeat(3) + "  " + value, 200], ["\x0f\r", 300], ["\x18", 300],
   ]),
   emacs: (value) => execFileSync("emacs", ["-Q", "--batch", file, "--eval",
     `(progn (re-search-forward "^  strength  [0-9.]*$") (replace-match "  strength  ${value}") (save-buffer))`], { stdio: "ignore" }),
@@ -128,7 +128,7 @@ const changed = async (before) => {
 const address = await watch.address;
 await page.goto(address);
 await page.waitForFunction(() => document.getElementById("after").getAttribute("src"), null, { timeout: 120_000 });
-await page.waitForFunction(() => Number(document.querySelectorAll("#bar .made").length) > 6);
+await page.waitForFunction(() => Number(document.querySelectorAll("#bar .made").length) > 3);
 await shot("1-rendering");
 await standing("done");
 await page.waitForTimeout(300);
@@ -177,7 +177,7 @@ write(good.replace("threshold 90%", "treshold 90").replace("guidance  5", "guide
 await standing("broken");
 await page.waitForTimeout(300);
 await shot("5-broken");
-expect("the mistakes are told", (await page.textContent("#problem")).includes("did you mean `threshold`"));
+expect("the mistakes are told", (await page.textContent("#problem")).includes("did you mean `threshold 90%`"));
 expect("the last picture stays", (await source()) === last);
 expect("the title says broken", (await page.title()).startsWith("\u2715"));
 write(good);

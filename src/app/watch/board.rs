@@ -18,11 +18,14 @@ pub(super) struct Board {
 
 impl Board {
     pub(super) fn new() -> Self {
-        let instance = format!("{:016x}", RandomState::new().build_hasher().finish());
+        let chance = RandomState::new().build_hasher().finish();
+        let instance = format!("{chance:016x}");
         Self {
             view: Mutex::new(View { instance, ..View::default() }),
             changes: watch::Sender::new(0),
-            next_image: AtomicU64::new(1),
+            // Browsers keep pictures by number: those of a program that was started again are others. JavaScript's numbers
+            // have 53 bits.
+            next_image: AtomicU64::new((chance >> 32) << 20),
             viewers: Arc::default(),
         }
     }

@@ -60,6 +60,8 @@ enum WatchError {
     SeveralRecipes,
     #[error("the standard input cannot be watched: give the name of a file")]
     Stdin,
+    #[error("the thread that renders has failed; the message above says where")]
+    Easel,
     #[error("cannot serve the preview page at 127.0.0.1:{port}: {cause}; give another `--port`, or `--no-page`")]
     Port { port: u16, cause: std::io::Error },
 }
@@ -93,6 +95,7 @@ pub(super) fn watch(args: &WatchArgs, report: &mut Report) -> Result<(), Failure
             .spawn(move || easel::work(&easel, &board, &screen, &interruption, keep))?
     };
     let ended = desk.work(&inbox, &|| interruption.raised() || painter.is_finished());
+    let ended = if painter.is_finished() { Err(WatchError::Easel.into()) } else { ended };
     easel.close();
     interruption.no_more_writes();
     screen.close();

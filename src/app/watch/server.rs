@@ -156,7 +156,7 @@ async fn events(State(shared): State<Shared>) -> Sse<impl Stream<Item = Result<E
 /// A picture of the board.
 async fn picture(State(shared): State<Shared>, Path(id): Path<u64>) -> Response {
     match shared.board.png(id) {
-        // A number is never given twice by one program, but another may begin anew.
+        // A number is never given twice.
         Some(png) => {
             ([(CONTENT_TYPE, "image/png"), (CACHE_CONTROL, "private, max-age=600")], png.to_vec()).into_response()
         }
