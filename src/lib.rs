@@ -16,14 +16,14 @@
 //! 4. [`model::card::Card`]: what a model's JSON says, found by [`model::files::ModelFiles`]; [`model::emphasis`]: how much
 //!    each part of a text counts; [`model::lora`]: which of a model's tensors a LoRA's keys mean.
 //! 5. [`plan::build`]: recipe and card as a [`plan::Plan`]: for every evaluation of the network the rows, the terms of
-//!    guidance and the update of the [`plan::scheduler`].
+//!    guidance and the update of the [`plan::scheduler`]. [`plan::key`]: what each step depends on, as a digest.
 #![cfg_attr(
     feature = "engine",
     doc = "6. [`engine::texts::TextEncoders`]: from texts to vectors; [`engine::render::Painter`]: runs a plan. [`engine::sampler`] is the one loop, [`engine::guidance`] the rule."
 )]
 #![cfg_attr(not(feature = "engine"), doc = "6. `engine`: runs a plan (left out of this build).")]
 //! 7. [`artifact`]: pictures and latents as files, written whole or not at all.
-//! 8. [`app`]: the commands.
+//! 8. [`app`]: the commands. Its session keeps, by key, the states that renders went through; the engine keeps nothing.
 //!
 //! # What is absent, and tested to be
 //!

@@ -9,7 +9,7 @@ use candle_core::{Device, Tensor};
 use proptest::prelude::*;
 use sega::engine::EngineError;
 use sega::engine::noise::NoiseStream;
-use sega::engine::sampler::sample;
+use sega::engine::sampler::{State, sample};
 use sega::model::card::Card;
 use sega::plan::scheduler::{Combination, Operand, Sampling, Schedule, schedule};
 use sega::recipe::{Concept, Direction, Recipe, Rule};
@@ -41,9 +41,10 @@ fn planned(recipe: &Recipe, card: &Card) -> Vec<f64> {
             .collect();
         Ok(Tensor::from_vec(values, (rows.len(), CHANNELS, plan.latents[1], plan.latents[2]), &Device::Cpu)?)
     };
-    let mut watch = |_| ControlFlow::Continue(());
-    let latents = sample(&plan, &mut network, &mut NoiseStream::new(5), &Device::Cpu, &mut watch).unwrap();
-    latents.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f64::from).collect()
+    let mut watch = |_: &State| ControlFlow::Continue(());
+    let begin = State::begin(&plan, NoiseStream::new(5), &Device::Cpu).unwrap();
+    let end = sample(&plan, &mut network, begin, &mut watch).unwrap();
+    end.latents().flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f64::from).collect()
 }
 
 /// What the rule says.
@@ -243,8 +244,9 @@ fn poisoned_run(plan: &sega::plan::Plan, poisoned: &str, from: usize, poison: f3
         evaluation += 1;
         Ok(Tensor::cat(&outputs, 0)?)
     };
-    let mut watch = |_| ControlFlow::Continue(());
-    sample(plan, &mut network, &mut NoiseStream::new(5), &Device::Cpu, &mut watch).unwrap_err()
+    let mut watch = |_: &State| ControlFlow::Continue(());
+    let begin = State::begin(plan, NoiseStream::new(5), &Device::Cpu).unwrap();
+    sample(plan, &mut network, begin, &mut watch).unwrap_err()
 }
 
 #[test]

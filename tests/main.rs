@@ -4,6 +4,7 @@ mod adversarial;
 mod architecture;
 mod artifact;
 mod card;
+mod changes;
 mod check;
 mod commands;
 mod diagnostic;
@@ -26,6 +27,8 @@ mod plan;
 #[cfg(feature = "engine")]
 mod renders;
 #[cfg(feature = "engine")]
+mod resume;
+#[cfg(feature = "engine")]
 mod run;
 mod schedulers;
 #[cfg(feature = "engine")]
@@ -33,3 +36,5 @@ mod single_file;
 mod syntax;
 #[cfg(feature = "engine")]
 mod tokenizer;
+#[cfg(feature = "watch")]
+mod watch;

@@ -408,7 +408,8 @@ fn tokens_are_checked() {
     let encode = |rows: &[Vec<u32>]| model.encode(rows).unwrap_err();
     assert!(matches!(encode(&[vec![40]]), EngineError::UnknownToken { token: 40, vocabulary: 40 }));
     assert!(matches!(encode(&[vec![0; 10]]), EngineError::TokenCount { max_tokens: 9, .. }));
-    assert!(matches!(encode(&[vec![0; 9], vec![0; 8]]), EngineError::TokenCount { .. }));
+    let uneven = TextTokens(vec![[9, 8].map(|length| Chunk::plain(vec![0; length])).into()]);
+    assert!(matches!(model.encoders.encode(&[uneven], None).unwrap_err(), EngineError::TokenCount { .. }));
 }
 
 /// The model that candle's operations make, and one for each instruction set of this machine, with its name.
@@ -635,8 +636,7 @@ fn a_decoder_that_overflows_is_done_again() {
         let texts = encoders.encode(&[TextTokens::default()], None).unwrap();
         let painter = sega::engine::render::Painter::load(&card, &weights, precision).unwrap();
         let condition = painter.condition(&plan, &texts).unwrap();
-        let watch = &mut |_| std::ops::ControlFlow::Continue(());
-        let rendered = painter.render(&plan, &condition, 1, watch).unwrap();
+        let rendered = painter.render(&plan, &condition, 1, &mut |_| std::ops::ControlFlow::Continue(())).unwrap();
         assert_eq!(rendered.overflowed, overflows, "{precision:?}");
     }
 }

@@ -23,6 +23,9 @@ pub(super) enum Command {
     /// Render a recipe's pictures
     #[cfg(feature = "engine")]
     Run(RunArgs),
+    /// Render recipes again at every change, and show the pictures as they become
+    #[cfg(feature = "watch")]
+    Watch(WatchArgs),
     /// Report every mistake of recipes, without rendering
     Check(Recipes),
     /// Rewrite recipes in the canonical form
@@ -42,6 +45,8 @@ impl Command {
         match self {
             #[cfg(feature = "engine")]
             Self::Run(_) => "run",
+            #[cfg(feature = "watch")]
+            Self::Watch(_) => "watch",
             Self::Check(_) => "check",
             Self::Fmt(_) => "fmt",
             Self::Plan(_) => "plan",
@@ -63,21 +68,60 @@ pub(super) struct RunArgs {
     /// Also write the final latents, as the network sees them, as safetensors (tensor `latents`)
     #[arg(long, value_name = "FILE")]
     pub(super) latents: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) network: NetworkArgs,
+    /// Replace files that exist
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+/// How the networks compute.
+#[cfg(feature = "engine")]
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct NetworkArgs {
     /// Evaluate at most so many texts at once: less memory, the same picture [default: all]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) rows: Option<u32>,
     /// The numbers that the networks compute with: f32, f16 or bf16
     #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = precision)]
     pub(super) precision: Precision,
-    /// Replace files that exist
-    #[arg(long)]
-    pub(super) force: bool,
 }
 
 /// A precision by its name.
 #[cfg(feature = "engine")]
 fn precision(word: &str) -> Result<Precision, String> {
     Precision::from_name(word).ok_or_else(|| format!("take one of {}", Precision::ALL.map(Precision::name).join(", ")))
+}
+
+#[cfg(feature = "watch")]
+#[derive(Debug, Args)]
+pub(super) struct WatchArgs {
+    /// The recipes, or folders of recipes
+    #[arg(required = true)]
+    pub(super) recipes: Vec<PathBuf>,
+    /// The picture's file, for a single recipe [default: the recipe's name with `.png`]
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// Replace existing files that are no pictures of sega
+    #[arg(long)]
+    pub(super) force: bool,
+    /// Open the preview page in the browser
+    #[arg(long)]
+    pub(super) open: bool,
+    /// The preview page's port [default: the same for the same recipes, where it is free]
+    #[arg(long, conflicts_with = "no_page")]
+    pub(super) port: Option<u16>,
+    /// Serve no preview page
+    #[arg(long, conflicts_with = "open")]
+    pub(super) no_page: bool,
+    #[command(flatten)]
+    pub(super) network: NetworkArgs,
+    /// Show no pictures in the terminal
+    #[arg(long)]
+    pub(super) no_preview: bool,
+    /// Memory for what renders leave behind for later ones, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    pub(super) keep: usize,
 }
 
 #[derive(Debug, Args)]

@@ -44,6 +44,12 @@ impl Interruption {
         self.raised.load(Ordering::SeqCst)
     }
 
+    /// From now on nobody writes: the program is about to end. Waits for a write that has begun.
+    #[cfg(feature = "watch")]
+    pub(super) fn no_more_writes(&self) {
+        std::mem::forget(self.writing.lock());
+    }
+
     /// Does what must not be cut short.
     pub(super) fn hold_off<T>(&self, write: impl FnOnce() -> T) -> T {
         let _writing = self.writing.lock();

@@ -14,6 +14,8 @@ mod report;
 #[cfg(feature = "engine")]
 mod run;
 mod session;
+#[cfg(feature = "watch")]
+mod watch;
 
 use std::process::ExitCode;
 
@@ -66,6 +68,8 @@ pub fn main() -> ExitCode {
     let result = match &command {
         #[cfg(feature = "engine")]
         Command::Run(args) => run::run(args, &mut report),
+        #[cfg(feature = "watch")]
+        Command::Watch(args) => watch::watch(args, &mut report),
         Command::Check(args) => input::check(args, &mut report),
         Command::Fmt(args) => fmt::fmt(args, &mut report),
         Command::Plan(args) => plan::plan(args, &mut report),

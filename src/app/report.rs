@@ -25,6 +25,8 @@ pub(super) struct Report {
     /// Why the standard output could not be written to.
     unwritten: Option<String>,
     color: bool,
+    /// Whether the JSON comes as one line an event.
+    lines: bool,
 }
 
 impl Report {
@@ -38,7 +40,33 @@ impl Report {
         });
         let color =
             std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { document, unwritten: None, color }
+        Self { document, unwritten: None, color, lines: false }
+    }
+
+    /// Makes JSON come as one line an event instead of one document.
+    #[cfg(feature = "watch")]
+    pub(super) fn by_lines(&mut self) {
+        self.lines = true;
+    }
+
+    /// Something that has happened, as a line of JSON, if that is what was asked for; says whether it was.
+    #[cfg(feature = "watch")]
+    pub(super) fn event(&mut self, event: &str, fields: Value) -> bool {
+        let Some(Ok(document)) = self.document.as_ref().map(|document| document.lock()) else { return false };
+        let mut line = document.clone();
+        drop(document);
+        line.insert("event".into(), json!(event));
+        if let Value::Object(fields) = fields {
+            line.extend(fields);
+        }
+        self.print(&format!("{}\n", Value::Object(line)));
+        true
+    }
+
+    /// Whether what is said goes to a terminal, in words.
+    #[cfg(feature = "watch")]
+    pub(super) fn shows_on_terminal(&self) -> bool {
+        self.document.is_none() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal()
     }
 
     /// A result, to the standard output. Nothing in it can steer a terminal.
@@ -108,16 +136,7 @@ impl Report {
 
     /// A failure, with the causes that lie beneath it.
     pub(super) fn failure(&mut self, error: &(dyn std::error::Error + 'static)) {
-        let mut message = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            let text = error.to_string();
-            // Some libraries repeat their cause in their own message.
-            if !message.contains(&text) {
-                message = format!("{message}: {text}");
-            }
-            cause = error.source();
-        }
+        let message = message(error);
         self.field("error", || json!(message.clone()));
         self.remark(&format!("error: {message}"));
     }
@@ -163,7 +182,12 @@ impl Report {
             let mut document = std::mem::take(&mut *document);
             if !document.is_empty() {
                 document.insert("exit_code".into(), json!(exit_code));
-                self.print(&format!("{:#}\n", Value::Object(document)));
+                if self.lines {
+                    document.insert("event".into(), json!("end"));
+                    self.print(&format!("{}\n", Value::Object(document)));
+                } else {
+                    self.print(&format!("{:#}\n", Value::Object(document)));
+                }
             }
         }
         match &self.unwritten {
@@ -247,6 +271,21 @@ pub(super) fn bytes(count: u64) -> String {
         (amount, unit) = (amount / 1000.0, larger);
     }
     if amount < 10.0 && unit != "B" { format!("{amount:.1} {unit}") } else { format!("{amount:.0} {unit}") }
+}
+
+/// A failure in words, with the causes that lie beneath it.
+pub(super) fn message(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // Some libraries repeat their cause in their own message.
+        if !message.contains(&text) {
+            message = format!("{message}: {text}");
+        }
+        cause = error.source();
+    }
+    message
 }
 
 /// A rate in words.

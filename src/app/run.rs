@@ -13,12 +13,11 @@ use super::cli::RunArgs;
 use super::input::{folder_of, is_stdin, load};
 use super::interruption::Interruption;
 use super::report::{Report, steps_per_second};
-use super::session::{KnownModel, LoadedModel, plan_for};
+use super::session::{KnownModel, LoadedModel, locate_loras, overflow_warning, plan_for};
 use crate::artifact::{self, ArtifactError, Existing, Prepared};
 use crate::engine::render::Rendered;
 use crate::engine::{EngineError, Precision};
 use crate::model::hub::Wanted;
-use crate::model::lora::LoraFile;
 use crate::quantity::Seed;
 use crate::recipe;
 
@@ -41,10 +40,9 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
     let interruption = Interruption::watch(report);
     let (source, recipe, checked) = load(&args.recipe, report)?;
     let folder = folder_of(&args.recipe);
-    let wanted = Wanted::Model { half: args.precision != Precision::F32 };
+    let wanted = Wanted::Model { half: args.network.precision != Precision::F32 };
     let known = KnownModel::read(&recipe, folder, wanted, report, &|| interruption.raised())?;
-    let loras = recipe.loras.iter().map(|lora| LoraFile::locate(&lora.source.value, folder, lora.strength.get()));
-    let loras = loras.collect::<Result<Vec<_>, _>>()?;
+    let loras = locate_loras(&recipe, folder)?;
     let plan = plan_for(&recipe, &known, &checked.file, &source, report)?;
 
     let existing = if args.force || recipe.overwrite { Existing::Replace } else { Existing::Keep };
@@ -79,13 +77,13 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
         artifact::may_write(path, existing)?;
     }
 
-    let model = LoadedModel::load(&known, &plan, loras, args, report)?;
+    let model = LoadedModel::load(&known, &plan, loras, args.network, report)?;
     for (seed, outputs) in seeds.iter().zip(&outputs) {
         let bar = report.progress(&outputs.picture.display().to_string(), recipe.steps.get());
         let began = Instant::now();
         let mut sampling_seconds = None;
-        let rendered = model.painter.render(&plan, &model.condition, seed.0, &mut |done| {
-            let step = plan.steps.get(done).map(|step| step.step);
+        let rendered = model.painter.render(&plan, &model.condition, seed.0, &mut |state| {
+            let step = plan.steps.get(state.done()).map(|step| step.step);
             bar.set_position(step.unwrap_or(recipe.steps.get()) as u64);
             if step.is_none() {
                 sampling_seconds.get_or_insert_with(|| began.elapsed().as_secs_f64());
@@ -99,15 +97,11 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
         })?;
         let seconds = began.elapsed().as_secs_f64();
         if rendered.overflowed {
-            report.warning(&format!(
-                "the autoencoder overflows in {}: {} was decoded in f32",
-                args.precision.name(),
-                outputs.picture.display()
-            ));
+            report.warning(&format!("{}: {}", outputs.picture.display(), overflow_warning(args.network.precision)));
         }
 
         let text = recipe::with_seed(&source, *seed);
-        interruption.hold_off(|| outputs.write(&rendered, &text, args.precision, existing))?;
+        interruption.hold_off(|| outputs.write(&rendered, &text, args.network.precision, existing))?;
         let seed_note = if drawn { format!(", seed {} (drawn: the recipe has none)", seed.0) } else { String::new() };
         report.remark(&format!(
             "wrote {}{seed_note}: {}, {} steps in {seconds:.1} s, {}",
@@ -123,7 +117,7 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
                 "seed": seed.0,
                 "width": plan.size.width(),
                 "height": plan.size.height(),
-                "precision": args.precision.name(),
+                "precision": args.network.precision.name(),
                 "seconds": seconds,
                 "network_evaluations": plan.rows(),
             })
@@ -162,7 +156,7 @@ impl Outputs {
 }
 
 /// `glasses.png` for one seed, `glasses-42.png` for one of several.
-fn named_for(path: &Path, seed: Seed, several: bool) -> PathBuf {
+pub(super) fn named_for(path: &Path, seed: Seed, several: bool) -> PathBuf {
     if !several {
         return path.to_owned();
     }
@@ -175,12 +169,12 @@ fn named_for(path: &Path, seed: Seed, several: bool) -> PathBuf {
 }
 
 /// A seed by chance. 32 bits are all that the noise depends on, and are easier to copy than 64.
-fn random_seed() -> Seed {
+pub(super) fn random_seed() -> Seed {
     Seed(RandomState::new().build_hasher().finish() & u64::from(u32::MAX))
 }
 
 /// What two names of one file have in common.
-fn same_place(path: &Path) -> PathBuf {
+pub(super) fn same_place(path: &Path) -> PathBuf {
     let in_folder = || Some(std::path::absolute(path).ok()?.parent()?.canonicalize().ok()?.join(path.file_name()?));
     path.canonicalize().ok().or_else(in_folder).unwrap_or_else(|| path.to_owned())
 }

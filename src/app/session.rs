@@ -1,4 +1,5 @@
-//! What stays known between renders: a model's files, card, tokenizer and network. The only owner of caches.
+//! What stays known between renders: a model's files, card, tokenizer and network; encoded texts; the states that renders
+//! went through. The only owner of caches.
 
 use std::path::Path;
 
@@ -54,20 +55,30 @@ pub(super) fn plan_for(
     source: &Source,
     report: &mut Report,
 ) -> Result<Plan, Failure> {
-    let plan = plan::build(recipe, &known.card).map_err(|error| {
-        let span = error.settings().iter().find_map(|key| setting_span(file, key)).unwrap_or(recipe.model.span);
-        let here = format!("with the model `{}`", recipe.model.value);
-        let diagnostic = Diagnostic::new(Code::UnfitForModel, error.to_string()).at(span, here).help(error.remedy());
-        report.diagnostics(source, &diagnostic.into());
+    let plan = plan_or_mistake(recipe, known, file).map_err(|mistake| {
+        report.diagnostics(source, &mistake.into());
         Failure::Recipe
     })?;
-    if let Some(own) = plan::far_from(plan.size, known.card.default_size) {
-        report.warning(&format!(
-            "the model `{}` was trained on {own}: pictures of {} may fall apart or repeat themselves",
-            recipe.model.value, plan.size
-        ));
-    }
+    size_warning(recipe, known, &plan).iter().for_each(|warning| report.warning(warning));
     Ok(plan)
+}
+
+/// What to say of a size that is far from the model's own.
+pub(super) fn size_warning(recipe: &Recipe, known: &KnownModel, plan: &Plan) -> Option<String> {
+    let own = plan::far_from(plan.size, known.card.default_size)?;
+    Some(format!(
+        "the model `{}` was trained on {own}: pictures of {} may fall apart or repeat themselves",
+        recipe.model.value, plan.size
+    ))
+}
+
+/// Plans a recipe for a model, or tells what the model cannot do.
+pub(super) fn plan_or_mistake(recipe: &Recipe, known: &KnownModel, file: &File) -> Result<Plan, Diagnostic> {
+    plan::build(recipe, &known.card).map_err(|error| {
+        let span = error.settings().iter().find_map(|key| setting_span(file, key)).unwrap_or(recipe.model.span);
+        let here = format!("with the model `{}`", recipe.model.value);
+        Diagnostic::new(Code::UnfitForModel, error.to_string()).at(span, here).help(error.remedy())
+    })
 }
 
 /// Where a setting of the top level stands.
@@ -78,22 +89,37 @@ fn setting_span(file: &File, key: &str) -> Option<Span> {
     })
 }
 
+#[cfg(feature = "watch")]
+mod identity;
+#[cfg(feature = "watch")]
+mod kept;
+#[cfg(feature = "watch")]
+mod studio;
+
+#[cfg(feature = "watch")]
+pub(super) use identity::Stamp;
+#[cfg(feature = "watch")]
+use loaded::{EncodedText, TextReader, load_painter, warnings, weights};
 #[cfg(feature = "engine")]
-pub(super) use loaded::LoadedModel;
+pub(super) use loaded::{LoadedModel, locate_loras, overflow_warning};
+#[cfg(feature = "watch")]
+pub(super) use studio::{Order, Painted, Studio, StudioModel};
 
 #[cfg(feature = "engine")]
 mod loaded {
+    use std::path::Path;
+
     use super::{Failure, KnownModel, Report};
-    use crate::app::cli::RunArgs;
+    use crate::app::cli::NetworkArgs;
     use crate::engine::network::{Condition, TextVectors};
     use crate::engine::render::Painter;
     use crate::engine::texts::TextEncoders;
-    use crate::engine::{ModelWeights, Precision};
-    use crate::model::card::Card;
-    use crate::model::files::{FilesError, ModelFiles};
-    use crate::model::lora::LoraFile;
+    use crate::engine::{EngineError, ModelWeights, Precision};
+    use crate::model::files::FilesError;
+    use crate::model::lora::{LoraError, LoraFile};
     use crate::model::prompt::Tokenizers;
     use crate::plan::Plan;
+    use crate::recipe::Recipe;
 
     /// The first words of a text.
     fn beginning(text: &str) -> String {
@@ -101,6 +127,65 @@ mod loaded {
         let mut words = text.chars();
         let shown: String = words.by_ref().take(SHOWN).collect();
         if words.next().is_some() { format!("{}\u{2026}", shown.trim_end()) } else { shown }
+    }
+
+    /// What to say of a picture whose decoder overflowed.
+    pub(in crate::app) fn overflow_warning(precision: Precision) -> String {
+        format!("the autoencoder overflows in {}: the picture was decoded in f32", precision.name())
+    }
+
+    /// Finds the LoRAs that a recipe names; relative paths start from its folder.
+    pub(in crate::app) fn locate_loras(recipe: &Recipe, folder: &Path) -> Result<Vec<LoraFile>, LoraError> {
+        let locate = |lora: &crate::recipe::Lora| LoraFile::locate(&lora.source.value, folder, lora.strength.get());
+        recipe.loras.iter().map(locate).collect()
+    }
+
+    /// A text as the text encoders see it.
+    pub(in crate::app) struct EncodedText {
+        pub(in crate::app) vectors: TextVectors,
+        /// What of the text has no effect, as it is too long for the model.
+        dropped: Option<String>,
+    }
+
+    /// What the model cannot read of a plan's texts.
+    pub(in crate::app) fn warnings<'a>(
+        plan: &Plan,
+        texts: impl IntoIterator<Item = &'a EncodedText>,
+    ) -> impl Iterator<Item = String> {
+        texts.into_iter().enumerate().filter_map(|(row, text)| {
+            let dropped = text.dropped.as_ref()?;
+            Some(format!(
+                "{} is too long for the model: what comes from `{}` on has no effect; shorten it",
+                plan.row_name(row),
+                beginning(dropped.trim())
+            ))
+        })
+    }
+
+    /// A model's tokenizers and text encoders.
+    pub(in crate::app) struct TextReader {
+        tokenizers: Tokenizers,
+        encoders: TextEncoders,
+    }
+
+    impl TextReader {
+        pub(in crate::app) fn load(
+            known: &KnownModel,
+            weights: &ModelWeights,
+            precision: Precision,
+        ) -> Result<Self, Failure> {
+            Ok(Self {
+                tokenizers: Tokenizers::read(&known.files, &known.card)?,
+                encoders: TextEncoders::load(&known.card, weights, precision)?,
+            })
+        }
+
+        /// Encodes a text as a plan has it read.
+        pub(in crate::app) fn encode(&self, text: &str, plan: &Plan) -> Result<EncodedText, Failure> {
+            let (tokens, dropped) = self.tokenizers.encode(text, plan.reading)?;
+            let mut vectors = self.encoders.encode(&[tokens], plan.text_layer)?;
+            Ok(EncodedText { vectors: vectors.remove(0), dropped })
+        }
     }
 
     /// A model with its weights, and what it was told of a plan's texts.
@@ -115,50 +200,39 @@ mod loaded {
             known: &KnownModel,
             plan: &Plan,
             loras: Vec<LoraFile>,
-            args: &RunArgs,
+            network: NetworkArgs,
             report: &mut Report,
         ) -> Result<Self, Failure> {
-            let KnownModel { files, card } = known;
-            let weights = ModelWeights { loras, ..weights(files, card)? };
-            let texts = encode(known, &weights, plan, args.precision, report)?;
-            let painter = Painter::load(card, &weights, args.precision)?.most_rows(args.rows);
+            let weights = weights(known, loras)?;
+            let reader = TextReader::load(known, &weights, network.precision)?;
+            let texts = plan.texts.iter().map(|text| reader.encode(text, plan)).collect::<Result<Vec<_>, _>>()?;
+            drop(reader);
+            warnings(plan, &texts).for_each(|warning| report.warning(&warning));
+            let texts: Vec<TextVectors> = texts.into_iter().map(|text| text.vectors).collect();
+            let painter = load_painter(known, &weights, network)?;
             let condition = painter.condition(plan, &texts)?;
             Ok(Self { painter, condition })
         }
     }
 
+    /// Reads the weights of what paints.
+    pub(in crate::app) fn load_painter(
+        known: &KnownModel,
+        weights: &ModelWeights,
+        network: NetworkArgs,
+    ) -> Result<Painter, EngineError> {
+        Ok(Painter::load(&known.card, weights, network.precision)?.most_rows(network.rows))
+    }
+
     /// Where the weights of a model are.
-    fn weights(files: &ModelFiles, card: &Card) -> Result<ModelWeights, FilesError> {
+    pub(in crate::app) fn weights(known: &KnownModel, loras: Vec<LoraFile>) -> Result<ModelWeights, FilesError> {
+        let KnownModel { files, card } = known;
         Ok(ModelWeights {
             unet: files.weights("unet")?,
             text_encoder: files.weights("text_encoder")?,
             text_encoder_2: card.text_2.as_ref().map_or(Ok(Vec::new()), |_| files.weights("text_encoder_2"))?,
             vae: files.weights("vae")?,
-            loras: Vec::new(),
+            loras,
         })
-    }
-
-    /// Encodes a plan's texts, and warns of what the model cannot read of them.
-    fn encode(
-        known: &KnownModel,
-        weights: &ModelWeights,
-        plan: &Plan,
-        precision: Precision,
-        report: &mut Report,
-    ) -> Result<Vec<TextVectors>, Failure> {
-        let tokenizers = Tokenizers::read(&known.files, &known.card)?;
-        let mut texts = Vec::new();
-        for (row, text) in plan.texts.iter().enumerate() {
-            let (tokens, dropped) = tokenizers.encode(text, plan.reading)?;
-            if let Some(dropped) = dropped {
-                report.warning(&format!(
-                    "{} is too long for the model: what comes from `{}` on has no effect; shorten it",
-                    plan.row_name(row),
-                    beginning(dropped.trim())
-                ));
-            }
-            texts.push(tokens);
-        }
-        Ok(TextEncoders::load(&known.card, weights, precision)?.encode(&texts, plan.text_layer)?)
     }
 }

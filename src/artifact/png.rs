@@ -38,6 +38,28 @@ pub fn encode_noted(picture: &Picture, recipe: &str, precision: Option<&str>) ->
     Ok(bytes)
 }
 
+/// Encodes a picture with nothing beside it.
+pub fn encode_plain(picture: &Picture) -> Result<Vec<u8>, ArtifactError> {
+    encode_pixels((picture.width, picture.height), ColorType::Rgb, &picture.rgb)
+}
+
+/// Encodes pixels of red, green, blue and opacity, row by row.
+pub fn encode_overlay(width: usize, height: usize, rgba: &[u8]) -> Result<Vec<u8>, ArtifactError> {
+    encode_pixels((width, height), ColorType::Rgba, rgba)
+}
+
+fn encode_pixels((width, height): (usize, usize), color: ColorType, values: &[u8]) -> Result<Vec<u8>, ArtifactError> {
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes, width as u32, height as u32);
+    encoder.set_color(color);
+    encoder.set_depth(BitDepth::Eight);
+    encoder.set_compression(png::Compression::Fast);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(values)?;
+    writer.finish()?;
+    Ok(bytes)
+}
+
 /// The recipe in a PNG file; `None` where there is none.
 pub fn recipe(bytes: &[u8]) -> Result<Option<String>, DecodingError> {
     let mut reader = Decoder::new(Cursor::new(bytes)).read_info()?;

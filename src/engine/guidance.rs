@@ -4,7 +4,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
-use crate::plan::Guidance;
+use crate::plan::{Guidance, Term};
 
 /// The momenta between two evaluations, by number. One that has not begun, or that is over, is not there: it is 0.
 pub type Momenta = Vec<Option<Tensor>>;
@@ -13,12 +13,14 @@ pub type Momenta = Vec<Option<Tensor>>;
 ///
 /// `estimates` has the shape `[rows, channels, height, width]`; `row_of(r)` is the place in it of the plan's row `r`; that a
 /// row is not there is an error.
-/// Returns the estimate, shape `[1, channels, height, width]`, and the momenta for the next evaluation.
+/// Returns the estimate, shape `[1, channels, height, width]`, and the momenta for the next evaluation. `edited` is told
+/// each term's edit, of the same shape.
 pub fn guide(
     guidance: &Guidance,
     estimates: &Tensor,
     row_of: impl Fn(usize) -> Option<usize>,
     mut momenta: Momenta,
+    mut edited: impl FnMut(&Term, &Tensor) -> Result<()>,
 ) -> Result<(Tensor, Momenta)> {
     let estimate = |row: usize| match row_of(row) {
         Some(place) => estimates.narrow(0, place, 1),
@@ -32,6 +34,7 @@ pub fn guide(
     let mut fed: Momenta = vec![None; guidance.momenta.iter().map(|step| step.momentum + 1).max().unwrap_or(0)];
     for term in &guidance.terms {
         let edit = keep_largest(&((estimate(term.row)? - &base)? * term.strength)?, term.rank)?;
+        edited(term, &edit)?;
         if term.direct != 0.0 {
             add(&mut offset, &edit, term.direct)?;
         }

@@ -6,6 +6,7 @@ pub mod kernel;
 mod lora;
 pub mod network;
 pub mod noise;
+pub mod preview;
 pub mod render;
 pub mod sampler;
 pub mod texts;

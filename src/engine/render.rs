@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 
 use candle_core::{Device, Tensor};
 
-use super::network::{Condition, TextVectors};
+use super::network::{Condition, Decoder, TextVectors};
 use super::noise::NoiseStream;
-use super::sampler::sample;
+use super::sampler::{State, sample};
 use super::{EngineError, Model, ModelWeights, Precision};
 use crate::artifact::Picture;
 use crate::model::card::{AutoencoderCard, Card};
@@ -32,6 +32,8 @@ pub struct Rendered {
     pub picture: Picture,
     /// Whether the decoder overflowed in the painter's precision, so that the picture was decoded in f32.
     pub overflowed: bool,
+    /// The state at the end.
+    pub state: State,
 }
 
 impl Painter {
@@ -54,61 +56,84 @@ impl Painter {
         self.model.unet.condition(texts, plan.size, plan.guidance)
     }
 
-    /// Renders a plan with the noise of a seed.
-    ///
-    /// `watch` is called before every evaluation of the network, before the latents are decoded and when the picture is
-    /// there, with the number of evaluations done; a break ends the render with [`EngineError::Interrupted`].
+    /// The beginning of a plan with the noise of a seed.
+    pub fn begin(&self, plan: &Plan, seed: u64) -> Result<State, EngineError> {
+        State::begin(plan, NoiseStream::new(seed), &self.device)
+    }
+
+    /// Renders a plan with the noise of a seed: [`Self::render_from`] its beginning.
     pub fn render(
         &self,
         plan: &Plan,
         condition: &Condition,
         seed: u64,
-        watch: &mut dyn FnMut(usize) -> ControlFlow<()>,
+        watch: &mut dyn FnMut(&State) -> ControlFlow<()>,
+    ) -> Result<Rendered, EngineError> {
+        self.render_from(plan, condition, self.begin(plan, seed)?, watch)
+    }
+
+    /// Renders a plan from a state of it.
+    ///
+    /// `watch` is called before every evaluation of the network, before the latents are decoded and when the picture is
+    /// there; a break ends the render with [`EngineError::Interrupted`].
+    pub fn render_from(
+        &self,
+        plan: &Plan,
+        condition: &Condition,
+        state: State,
+        watch: &mut dyn FnMut(&State) -> ControlFlow<()>,
     ) -> Result<Rendered, EngineError> {
         let mut network = |latents: &Tensor, timestep: f64, rows: &[usize]| {
             self.model.unet.forward(latents, timestep, condition, rows)
         };
-        let latents = sample(plan, &mut network, &mut NoiseStream::new(seed), &self.device, watch)?;
-        let mut go_on = || match watch(plan.steps.len()) {
+        let state = sample(plan, &mut network, state, watch)?;
+        let mut go_on = || match watch(&state) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(EngineError::Interrupted),
         };
         go_on()?;
-        let mut planes = Planes::of(&self.model.decoder.decode(&latents)?)?;
-        let overflowed = !planes.are_finite() && self.model.decoder.is_half();
+        let mut picture = self.decode(state.latents())?;
+        let overflowed = picture.is_none() && self.model.decoder.is_half();
         if overflowed {
             go_on()?;
             let (card, weights) = &self.autoencoder;
-            planes = Planes::of(&Model::decoder(card, weights, &self.device, Precision::F32)?.decode(&latents)?)?;
+            let decoder = Model::decoder(card, weights, &self.device, Precision::F32)?;
+            picture = decoded(&decoder, state.latents())?;
         }
         go_on()?;
-        if !planes.are_finite() {
-            return Err(EngineError::NonFinite { what: "the decoded picture".to_owned(), step: plan.steps.len() });
-        }
-        let [channels, latent_height, latent_width] = plan.latents;
+        let picture = picture
+            .ok_or_else(|| EngineError::NonFinite { what: "the decoded picture".to_owned(), step: plan.steps.len() })?;
+        let [channels, height, width] = plan.latents;
         Ok(Rendered {
-            latents: latents.flatten_all()?.to_vec1()?,
-            latents_shape: [1, channels, latent_height, latent_width],
-            picture: Picture::from_planes(planes.width, planes.height, &planes.values),
+            latents: state.latents().flatten_all()?.to_vec1()?,
+            latents_shape: [1, channels, height, width],
+            picture,
             overflowed,
+            state,
         })
     }
-}
 
-/// A decoded picture as plain numbers.
-struct Planes {
-    width: usize,
-    height: usize,
-    values: Vec<f32>,
-}
-
-impl Planes {
-    fn of(image: &Tensor) -> candle_core::Result<Self> {
-        let (_, _, height, width) = image.dims4()?;
-        Ok(Self { width, height, values: image.flatten_all()?.to_vec1()? })
+    /// Where its tensors are.
+    pub(super) fn device(&self) -> &Device {
+        &self.device
     }
 
-    fn are_finite(&self) -> bool {
-        self.values.iter().all(|value| value.is_finite())
+    /// Whether pictures are decoded so quickly that every step of a render may show one.
+    pub fn decodes_quickly(&self) -> bool {
+        self.model.decoder.is_tiny()
     }
+
+    /// The picture of some latents, `[1, channels, height, width]`; `None` where it is not finite.
+    pub fn decode(&self, latents: &Tensor) -> Result<Option<Picture>, EngineError> {
+        decoded(&self.model.decoder, latents)
+    }
+}
+
+/// The picture that a decoder makes of some latents; `None` where it is not finite.
+fn decoded(decoder: &Decoder, latents: &Tensor) -> Result<Option<Picture>, EngineError> {
+    let image = decoder.decode(latents)?;
+    let (_, _, height, width) = image.dims4()?;
+    let planes: Vec<f32> = image.flatten_all()?.to_vec1()?;
+    let finite = planes.iter().all(|value| value.is_finite());
+    Ok(finite.then(|| Picture::from_planes(width, height, &planes)))
 }

@@ -62,33 +62,23 @@ impl TextEncoders {
     }
 
     /// The vectors of each text: `[1, tokens, width]`, the encoders' side by side, the chunks' one behind the other. The
-    /// whole text's is that of its first chunk.
+    /// whole text's is that of its first chunk. Every text is encoded by itself: what becomes of it depends on no other,
+    /// to the bit.
     ///
     /// `from_last` is the layer to take them from, counted from the last; the model's own where `None`.
     pub fn encode(&self, texts: &[TextTokens], from_last: Option<usize>) -> Built<Vec<TextVectors>> {
         let layer = TextLayer { from_last: from_last.unwrap_or(self.layer.from_last), ..self.layer };
-        // For each encoder the vectors of all chunks of all texts, in order.
+        texts.iter().map(|text| self.encode_one(text, layer)).collect()
+    }
+
+    fn encode_one(&self, text: &TextTokens, layer: TextLayer) -> Built<TextVectors> {
         let mut of_encoders = Vec::with_capacity(self.encoders.len());
-        for (index, encoder) in self.encoders.iter().enumerate() {
-            let chunks: Vec<&Chunk> = texts.iter().filter_map(|text| text.0.get(index)).flatten().collect();
-            if chunks.is_empty() {
-                continue;
-            }
+        for (encoder, chunks) in self.encoders.iter().zip(&text.0).filter(|(_, chunks)| !chunks.is_empty()) {
             let rows: Vec<Vec<u32>> = chunks.iter().map(|chunk| chunk.ids.clone()).collect();
             let vectors = encoder.encode(&rows, layer)?;
-            of_encoders.push(TextVectors { tokens: weigh(&vectors.tokens, &chunks)?, whole: vectors.whole });
+            of_encoders.push(TextVectors { tokens: weigh(&vectors.tokens, chunks)?, whole: vectors.whole });
         }
-        let mut next = 0;
-        texts
-            .iter()
-            .map(|text| {
-                let count = text.0.first().map_or(0, Vec::len);
-                let first = next;
-                next += count;
-                if count == 0 { self.nothing() } else { side_by_side(&of_encoders, first, count) }
-            })
-            .collect::<Result<_>>()
-            .map_err(EngineError::Tensor)
+        Ok(if of_encoders.is_empty() { self.nothing()? } else { side_by_side(&of_encoders)? })
     }
 
     /// The vectors of a text that is nothing.
@@ -102,20 +92,20 @@ impl TextEncoders {
     }
 }
 
-/// The vectors of the chunks from `first` on as those of one text.
-fn side_by_side(of_encoders: &[TextVectors], first: usize, count: usize) -> Result<TextVectors> {
+/// The vectors of a text's chunks as those of one text.
+fn side_by_side(of_encoders: &[TextVectors]) -> Result<TextVectors> {
     let tokens = of_encoders.iter().map(|vectors| {
-        let (_, length, width) = vectors.tokens.dims3()?;
-        vectors.tokens.narrow(0, first, count)?.reshape((1, count * length, width))
+        let (count, length, width) = vectors.tokens.dims3()?;
+        vectors.tokens.reshape((1, count * length, width))
     });
     let tokens = Tensor::cat(&tokens.collect::<Result<Vec<_>>>()?, 2)?;
     let whole = of_encoders.iter().rev().find_map(|vectors| vectors.whole.as_ref());
-    Ok(TextVectors { tokens, whole: whole.map(|whole| whole.narrow(0, first, 1)).transpose()? })
+    Ok(TextVectors { tokens, whole: whole.map(|whole| whole.narrow(0, 0, 1)).transpose()? })
 }
 
 /// The vectors of each chunk times the weights of its tokens, and then scaled so that their mean stays what it was: the
 /// way of AUTOMATIC1111's web interface.
-fn weigh(vectors: &Tensor, chunks: &[&Chunk]) -> Result<Tensor> {
+fn weigh(vectors: &Tensor, chunks: &[Chunk]) -> Result<Tensor> {
     if chunks.iter().all(|chunk| chunk.weights.iter().all(|weight| *weight == 1.0)) {
         return Ok(vectors.clone());
     }

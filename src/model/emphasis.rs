@@ -5,7 +5,7 @@
 //! the end of the text.
 
 /// How the texts of a recipe are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Reading {
     /// With weights, over as many chunks as the text needs.
     #[default]

@@ -252,6 +252,18 @@ impl ModelFiles {
         }
     }
 
+    /// Where a file such as `unet/config.json` is or would be; `None` for a built-in model, which has no files.
+    pub fn path(&self, path: &str) -> Option<PathBuf> {
+        if let ("vae/config.json", Some(AutoencoderFiles::Folder(folder))) = (path, &self.autoencoder) {
+            return Some(folder.join("config.json"));
+        }
+        match &self.place {
+            Place::Embedded => None,
+            Place::Folder(folder) => Some(folder.join(path)),
+            Place::SingleFile(file) => Some(file.beside(path)),
+        }
+    }
+
     /// The weight files of a part: `unet`, `text_encoder`, `text_encoder_2` or `vae`. A part that is cut into shards has
     /// several.
     pub fn weights(&self, part: &str) -> Result<Vec<Weights>, FilesError> {

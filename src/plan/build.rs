@@ -102,6 +102,7 @@ pub fn build(recipe: &Recipe, card: &Card) -> Result<Plan, PlanError> {
     let mut trained = card.scheduler.clone();
     trained.prediction = recipe.prediction.unwrap_or(trained.prediction);
     let schedule = schedule(&trained, &sampling)?;
+    let originals = scheduler::originals(&trained, &sampling, &schedule)?;
     let guided = recipe.guidance.get() > 1.0;
     let least_layers = card.text_encoders().map(|text| text.layers).min().unwrap_or(0);
     if let Some(skip) = recipe.clip_skip.filter(|skip| skip.get() > least_layers) {
@@ -132,7 +133,8 @@ pub fn build(recipe: &Recipe, card: &Card) -> Result<Plan, PlanError> {
         .evaluations
         .iter()
         .zip(edits)
-        .map(|(evaluation, edits)| {
+        .enumerate()
+        .map(|(at, (evaluation, edits))| {
             let prompt = (prompt != base).then_some((prompt, scale));
             let mut rows = vec![base];
             rows.extend(prompt.map(|(row, _)| row));
@@ -152,6 +154,7 @@ pub fn build(recipe: &Recipe, card: &Card) -> Result<Plan, PlanError> {
                 row_estimate,
                 guidance: Guidance { base, prompt, terms: edits.terms, momenta: edits.momenta },
                 guided_estimate,
+                original: originals[at],
                 update: evaluation.update.clone(),
             }
         })
@@ -183,6 +186,7 @@ pub fn build(recipe: &Recipe, card: &Card) -> Result<Plan, PlanError> {
         reference_rows,
     };
     forget_unused_texts(&mut plan);
+    number_momenta(&mut plan);
     Ok(plan)
 }
 
@@ -196,6 +200,22 @@ impl Texts {
             self.0.push(text.to_owned());
             self.0.len() - 1
         })
+    }
+}
+
+/// Numbers the momenta in the order in which they begin: one that begins later changes no number of an earlier one.
+fn number_momenta(plan: &mut Plan) {
+    let mut order: Vec<usize> = Vec::new();
+    for step in &mut plan.steps {
+        let mut number = |momentum: &mut usize| {
+            let known = order.iter().position(|known| known == momentum);
+            *momentum = known.unwrap_or_else(|| {
+                order.push(*momentum);
+                order.len() - 1
+            });
+        };
+        step.guidance.momenta.iter_mut().for_each(|step| number(&mut step.momentum));
+        step.guidance.terms.iter_mut().filter_map(|term| term.feeds.as_mut()).for_each(|(m, _)| number(m));
     }
 }
 

@@ -7,6 +7,7 @@
 mod build;
 mod compat;
 mod edition1;
+pub mod key;
 pub mod scheduler;
 pub mod table;
 
@@ -63,6 +64,19 @@ impl Plan {
         }
     }
 
+    /// The concepts that ever move the picture, as indices into [`Plan::concepts`], in the order in which they begin to.
+    ///
+    /// Unlike a concept's index, its place in this order depends on nothing that comes later.
+    pub fn acting(&self) -> Vec<usize> {
+        let mut order = Vec::new();
+        for term in self.steps.iter().flat_map(|step| &step.guidance.terms) {
+            if term.role == Role::Active && !order.contains(&term.concept) {
+                order.push(term.concept);
+            }
+        }
+        order
+    }
+
     /// How many rows of the network the whole render computes.
     pub fn rows(&self) -> usize {
         self.steps.iter().map(|step| step.rows.len()).sum()
@@ -97,6 +111,8 @@ pub struct Step {
     pub guidance: Guidance,
     /// What is done to the guided output before the update.
     pub guided_estimate: Estimate,
+    /// The final latents that the latents before this evaluation and the guided estimate imply: what a preview shows.
+    pub original: Estimate,
     /// How the solver's state goes on.
     pub update: Update,
 }
@@ -156,7 +172,7 @@ pub struct Term {
 /// A momentum's part in one evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MomentumStep {
-    /// Which momentum; the number is constant over the render.
+    /// Which momentum; the number is constant over the render. They are numbered in the order in which they begin.
     pub momentum: usize,
     /// s_m.
     pub scale: f64,

@@ -3,6 +3,7 @@
 //! The grammar is permissive: it knows two shapes, `key value` and `kind [name] "text" { settings }`, and what numbers,
 //! texts and lists look like. Which keys there are and what they may hold is the checker's business ([`crate::recipe`]).
 
+pub mod changes;
 pub mod format;
 mod lower;
 mod parse;

@@ -37,6 +37,19 @@ pub(super) struct KeyValue {
 }
 
 impl KeyValue {
+    /// The rows of all, one after the other.
+    pub(super) fn join(parts: &[&Self]) -> Result<Self> {
+        let [first, ..] = parts else { candle_core::bail!("no rows to join") };
+        let join = |of: fn(&Self) -> &Tensor| Tensor::cat(&parts.iter().map(|part| of(part)).collect::<Vec<_>>(), 0);
+        Ok(Self { keys: join(|part| &part.keys)?, values: join(|part| &part.values)?, ..**first })
+    }
+
+    /// The memory that they take.
+    pub(super) fn bytes(&self) -> usize {
+        let bytes = |tensor: &Tensor| tensor.elem_count() * tensor.dtype().size_in_bytes();
+        bytes(&self.keys) + bytes(&self.values)
+    }
+
     /// The number of rows.
     pub(super) fn rows(&self) -> Result<usize> {
         self.keys.dim(0)

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::Built;
-use super::attention::{KeyValue, TextProjections};
+use super::attention::{KeyValue, TextProjection, TextProjections};
 use super::layers::Linear;
 use super::text::TextVectors;
 use super::time::{Sinusoids, TwoLayers};
@@ -57,12 +57,23 @@ impl Condition {
             for (place, &row) in rows.iter().enumerate() {
                 places[row] = (number, place);
             }
-            let tokens: Vec<&Tensor> = rows.iter().map(|&row| &texts[row].tokens).collect();
-            let tokens = Tensor::cat(&tokens, 0)?.to_dtype(dtype)?;
-            let layers = projections.0.iter().map(|projection| projection.forward(&tokens)).collect::<Result<_>>()?;
+            // Every text by itself: what becomes of it depends on no other, to the bit.
+            let tokens = rows.iter().map(|&row| texts[row].tokens.to_dtype(dtype)).collect::<Result<Vec<_>>>()?;
+            let layer = |projection: &TextProjection| {
+                let rows = tokens.iter().map(|tokens| projection.forward(tokens)).collect::<Result<Vec<_>>>()?;
+                KeyValue::join(&rows.iter().collect::<Vec<_>>())
+            };
+            let layers = projections.0.iter().map(layer).collect::<Result<_>>()?;
             groups.push(Group { layers, rows: rows.len() });
         }
         Ok(Self { groups, places, added, guidance })
+    }
+
+    /// The memory that it takes.
+    pub fn bytes(&self) -> usize {
+        let layers = self.groups.iter().flat_map(|group| &group.layers).map(KeyValue::bytes).sum::<usize>();
+        let others = [&self.added, &self.guidance].into_iter().flatten();
+        layers + others.map(|tensor| tensor.elem_count() * tensor.dtype().size_in_bytes()).sum::<usize>()
     }
 
     /// The rows asked for, in batches of at most `most` rows whose texts are of one length.
@@ -108,15 +119,17 @@ impl AddedEmbedding {
 
     /// `[rows, time width]`. The picture is its own original, not cropped.
     pub(super) fn forward(&self, texts: &[TextVectors], size: Size, device: &Device, dtype: DType) -> Built<Tensor> {
-        let whole: Option<Vec<&Tensor>> = texts.iter().map(|text| text.whole.as_ref()).collect();
-        let whole = Tensor::cat(&whole.ok_or(EngineError::NoWholeText)?, 0)?.to_dtype(dtype)?;
         let (height, width) = (size.height() as f32, size.width() as f32);
         let measures: [f32; AddedCard::MEASURES] = [height, width, 0.0, 0.0, height, width];
         let embedded: Vec<f32> = measures.iter().flat_map(|measure| self.sinusoids.of(*measure)).collect();
         let embedded = Tensor::new(embedded, device)?.unsqueeze(0)?.to_dtype(dtype)?;
-        let (rows, columns) = (whole.dim(0)?, embedded.dim(1)?);
-        let both = Tensor::cat(&[whole, embedded.broadcast_as((rows, columns))?.contiguous()?], 1)?;
-        Ok(self.layers.forward(&both)?)
+        // Every text by itself, as above.
+        let row = |text: &TextVectors| {
+            let whole = text.whole.as_ref().ok_or(EngineError::NoWholeText)?.to_dtype(dtype)?;
+            Ok(self.layers.forward(&Tensor::cat(&[&whole, &embedded], 1)?)?)
+        };
+        let rows = texts.iter().map(row).collect::<Built<Vec<_>>>()?;
+        Ok(Tensor::cat(&rows, 0)?)
     }
 }
 

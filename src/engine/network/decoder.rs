@@ -47,6 +47,11 @@ impl Decoder {
         self.dtype != DType::F32
     }
 
+    /// Whether it is of the small kind, which takes a hundredth of the other's time.
+    pub fn is_tiny(&self) -> bool {
+        matches!(self.decoder, Kind::Tiny(_))
+    }
+
     /// Latents as the U-Net sees them, `[rows, channels, height, width]`, as pixels in f32, nominally from 0 to 1:
     /// `[rows, 3, 8 height, 8 width]`. What lies outside is left, so that an overflow can be told from white.
     pub fn decode(&self, latents: &Tensor) -> Built<Tensor> {

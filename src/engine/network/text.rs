@@ -29,6 +29,14 @@ pub struct TextVectors {
     pub whole: Option<Tensor>,
 }
 
+impl TextVectors {
+    /// The memory that they take.
+    pub fn bytes(&self) -> usize {
+        let tensors = std::iter::once(&self.tokens).chain(&self.whole);
+        tensors.map(|tensor| tensor.elem_count() * tensor.dtype().size_in_bytes()).sum()
+    }
+}
+
 impl TextEncoder {
     /// Builds the encoder that `card` describes from the weights at `root`, with or without the prefix `text_model`
     /// that transformers wrote before version 5.

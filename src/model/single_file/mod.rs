@@ -91,9 +91,14 @@ impl SingleFile {
         self.family
     }
 
+    /// Where a file that replaces one of the family's would be.
+    pub fn beside(&self, path: &str) -> PathBuf {
+        self.path.with_extension("").join(path)
+    }
+
     /// The text of a file such as `unet/config.json`: that of the folder beside, or else the family's.
     pub fn text(&self, path: &str) -> Result<Option<String>, FilesError> {
-        let beside = self.path.with_extension("").join(path);
+        let beside = self.beside(path);
         match std::fs::read_to_string(&beside) {
             Ok(text) => return Ok(Some(text)),
             Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}

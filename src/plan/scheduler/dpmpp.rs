@@ -37,7 +37,7 @@ impl UnitSteps {
 
     /// Half the logarithm of the signal-to-noise ratio; infinite at the end.
     pub(super) fn lambda(&self, step: usize) -> f64 {
-        -self.sigmas[step].ln()
+        -libm::log(self.sigmas[step])
     }
 
     /// The original that the latents and the noise estimate of a step imply.
@@ -51,7 +51,7 @@ impl UnitSteps {
             step,
             timestep: self.timesteps[step],
             input_scale: 1.0,
-            estimate: unit_variance_estimate(setup.config.prediction, self.alpha(step).powi(2)),
+            estimate: unit_variance_estimate(setup.config.prediction, self.alpha(step) * self.alpha(step)),
             update: update(next),
         }
     }
@@ -71,7 +71,7 @@ pub(super) fn schedule(setup: &Setup<'_>) -> Result<Schedule, ScheduleError> {
         let original = steps.original(step);
         let to = step + 1;
         // alpha (1 - exp(-h)); where no noise remains, h is infinite and this is alpha.
-        let pull = steps.alpha(to) * -(steps.lambda(step) - steps.lambda(to)).exp_m1();
+        let pull = steps.alpha(to) * -libm::expm1(steps.lambda(step) - steps.lambda(to));
         let mut next = latents() * (steps.sigma(to) / steps.sigma(step)) + original.clone() * pull;
         // The last step is of first order: its length in lambda is infinite.
         if step > 0 && to < setup.steps {

@@ -1,5 +1,7 @@
 //! Noise levels: how much signal and noise the latents hold at each training timestep.
 
+use libm::{cos, log, pow};
+
 use super::{Estimate, ScheduleError};
 use crate::model::training::{BetaSchedule, Prediction, SchedulerConfig, SchedulerKind};
 
@@ -68,10 +70,10 @@ impl Levels {
 
     /// The timestep of a sigma: between whole ones on a straight line in log sigma.
     pub(super) fn timestep(&self, sigma: f64) -> f64 {
-        let log_sigma = sigma.max(1e-10).ln();
-        let above = (0..self.count()).take_while(|&timestep| self.sigma_at(timestep).ln() <= log_sigma).count();
+        let log_sigma = log(sigma.max(1e-10));
+        let above = (0..self.count()).take_while(|&timestep| log(self.sigma_at(timestep)) <= log_sigma).count();
         let low = above.saturating_sub(1).min(self.count() - 2);
-        let (from, to) = (self.sigma_at(low).ln(), self.sigma_at(low + 1).ln());
+        let (from, to) = (log(self.sigma_at(low)), log(self.sigma_at(low + 1)));
         let share = ((from - log_sigma) / (from - to)).clamp(0.0, 1.0);
         low as f64 + share
     }
@@ -79,9 +81,9 @@ impl Levels {
     /// The sigmas of Karras et al. (arXiv 2206.00364, eq. 5, rho = 7) between two, both included.
     pub(super) fn karras(from: f64, to: f64, count: usize) -> Vec<f64> {
         const RHO: f64 = 7.0;
-        let (from, to) = (from.powf(1.0 / RHO), to.powf(1.0 / RHO));
+        let (from, to) = (pow(from, 1.0 / RHO), pow(to, 1.0 / RHO));
         let at = |i: usize| if count > 1 { i as f64 / (count - 1) as f64 } else { 0.0 };
-        (0..count).map(|i| (from + at(i) * (to - from)).powf(RHO)).collect()
+        (0..count).map(|i| pow(from + at(i) * (to - from), RHO)).collect()
     }
 
     /// The sigma of the noisiest and of the least noisy training timestep.
@@ -90,18 +92,22 @@ impl Levels {
     }
 }
 
+fn square(number: f64) -> f64 {
+    number * number
+}
+
 fn betas(config: &SchedulerConfig) -> Vec<f64> {
     let count = config.train_timesteps;
     let line = |from: f64, to: f64, i: usize| from + (to - from) * i as f64 / (count.max(2) - 1) as f64;
     let (start, end) = (config.beta_start, config.beta_end);
     match config.beta_schedule {
         BetaSchedule::Linear => (0..count).map(|i| line(start, end, i)).collect(),
-        BetaSchedule::ScaledLinear => (0..count).map(|i| line(start.sqrt(), end.sqrt(), i).powi(2)).collect(),
+        BetaSchedule::ScaledLinear => (0..count).map(|i| square(line(start.sqrt(), end.sqrt(), i))).collect(),
         BetaSchedule::SquaredCosine => {
             const GREATEST: f64 = 0.999;
             let signal = |i: usize| {
                 let time = i as f64 / count as f64;
-                ((time + 0.008) / 1.008 * std::f64::consts::FRAC_PI_2).cos().powi(2)
+                square(cos((time + 0.008) / 1.008 * std::f64::consts::FRAC_PI_2))
             };
             (0..count).map(|i| (1.0 - signal(i + 1) / signal(i)).min(GREATEST)).collect()
         }
@@ -113,7 +119,7 @@ fn betas(config: &SchedulerConfig) -> Vec<f64> {
 fn rescale_to_pure_noise(signal: &mut [f64]) {
     let (Some(first), Some(last)) = (signal.first().map(|s| s.sqrt()), signal.last().map(|s| s.sqrt())) else { return };
     for value in signal.iter_mut() {
-        *value = ((value.sqrt() - last) * first / (first - last)).powi(2).max(LEAST_SIGNAL);
+        *value = square((value.sqrt() - last) * first / (first - last)).max(LEAST_SIGNAL);
     }
 }
 

@@ -100,6 +100,22 @@ pub fn schedule(config: &SchedulerConfig, sampling: &Sampling) -> Result<Schedul
     }
 }
 
+/// For each evaluation the final latents that the latents before it and its noise estimate imply:
+/// `(a z - sqrt(1 - s) e) / sqrt(s)`, with the signal `s` and the input scale `a`, which brings the latents to unit
+/// variance (arXiv 2010.02502, eq. 9). Good for previews: between whole timesteps the signal is interpolated.
+pub fn originals(
+    config: &SchedulerConfig,
+    sampling: &Sampling,
+    schedule: &Schedule,
+) -> Result<Vec<Estimate>, ScheduleError> {
+    let levels = Levels::new(config, kind(config, sampling)?)?;
+    let original = |evaluation: &Evaluation| {
+        let sigma = levels.sigma(evaluation.timestep);
+        Estimate { output: -sigma, sample: evaluation.input_scale * (1.0 + sigma * sigma).sqrt() }
+    };
+    Ok(schedule.evaluations.iter().map(original).collect())
+}
+
 /// Everything about sampling that does not depend on the pictures.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {

@@ -40,7 +40,7 @@ pub(super) fn schedule(setup: &Setup<'_>) -> Result<Schedule, ScheduleError> {
 /// The width of a step in lambda, and `exp(-width) - 1`.
 fn width(steps: &UnitSteps, step: usize) -> (f64, f64) {
     let h = steps.lambda(step + 1) - steps.lambda(step);
-    (h, (-h).exp_m1())
+    (h, libm::expm1(-h))
 }
 
 /// `alpha (1 - exp(-h))`: how far a step goes towards the original.

@@ -1,0 +1,406 @@
+//! Where pictures are made: one at a time, always of the newest order, and dropped when it is not the newest any more.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::board::Board;
+use super::output::Output;
+use super::screen::{Screen, Told};
+use super::view::{ChangeView, EffectView, Image, PictureView, RecipeView, Standing};
+use crate::app::Failure;
+use crate::app::interruption::Interruption;
+use crate::app::session::{Order, Painted, Studio, StudioModel};
+use crate::artifact::png;
+use crate::engine::preview::EffectMap;
+use crate::engine::sampler::State;
+use crate::plan::key::Key;
+use crate::quantity::Seed;
+use crate::recipe;
+use crate::source::Source;
+use crate::syntax::File;
+use crate::syntax::changes::{Change, Text, changes};
+
+/// A recipe that is to be rendered.
+pub(super) struct Job {
+    recipe: usize,
+    /// Greater than that of every earlier job.
+    number: u64,
+    source: Source,
+    file: File,
+    order: Order,
+    seeds: Vec<Seed>,
+    outputs: Vec<Output>,
+    steps: usize,
+    drawn: bool,
+    /// How many of the seeds have their picture.
+    finished: AtomicUsize,
+}
+
+impl Job {
+    #[expect(clippy::too_many_arguments, reason = "they are what a job consists of, and are given once")]
+    pub(super) fn new(
+        recipe: usize,
+        source: Source,
+        file: File,
+        order: Order,
+        seeds: Vec<Seed>,
+        outputs: Vec<Output>,
+        steps: usize,
+        drawn: bool,
+    ) -> Self {
+        Self { recipe, number: 0, source, file, order, seeds, outputs, steps, drawn, finished: AtomicUsize::new(0) }
+    }
+}
+
+/// The orders: at most one for each recipe, the newest. There is no queue.
+#[derive(Default)]
+pub(super) struct Easel {
+    orders: Mutex<Orders>,
+    news: Condvar,
+}
+
+#[derive(Default)]
+struct Orders {
+    jobs: HashMap<usize, Arc<Job>>,
+    count: u64,
+    paused: bool,
+    closed: bool,
+    /// The pictures that were finished last.
+    finished: HashMap<usize, Vec<(Output, Image)>>,
+}
+
+impl Orders {
+    /// What is to be done now: the newest order.
+    fn newest(&self) -> Option<&Arc<Job>> {
+        if self.paused || self.closed {
+            return None;
+        }
+        self.jobs.values().max_by_key(|job| job.number)
+    }
+}
+
+impl Easel {
+    fn lock(&self) -> MutexGuard<'_, Orders> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes an order, in the place of an earlier one of the same recipe.
+    pub(super) fn order(&self, mut job: Job) {
+        let mut orders = self.lock();
+        orders.count += 1;
+        job.number = orders.count;
+        orders.jobs.insert(job.recipe, Arc::new(job));
+        self.news.notify_all();
+    }
+
+    /// Stops, or goes on; says which.
+    pub(super) fn pause(&self) -> bool {
+        let mut orders = self.lock();
+        orders.paused = !orders.paused;
+        self.news.notify_all();
+        orders.paused
+    }
+
+    /// No more renders.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.news.notify_all();
+    }
+
+    /// The pictures that were finished last, of all recipes or of one.
+    pub(super) fn finished(&self, which: Option<usize>) -> Vec<(Output, Image)> {
+        let orders = self.lock();
+        let pictures = orders.finished.iter().filter(|(recipe, _)| which.is_none_or(|which| which == **recipe));
+        pictures.flat_map(|(_, pictures)| pictures.clone()).collect()
+    }
+
+    /// Waits for the next order; `None` when there will be no more.
+    fn next(&self) -> Option<Arc<Job>> {
+        let mut orders = self.lock();
+        loop {
+            if orders.closed {
+                return None;
+            }
+            if let Some(job) = orders.newest() {
+                return Some(job.clone());
+            }
+            orders = self.news.wait(orders).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Whether a job is still what is to be done now.
+    fn is_newest(&self, job: &Job) -> bool {
+        self.lock().newest().is_some_and(|newest| newest.number == job.number)
+    }
+
+    /// A job is over. A newer one of the same recipe stays.
+    fn done(&self, job: &Job) {
+        let mut orders = self.lock();
+        if orders.jobs.get(&job.recipe).is_some_and(|known| known.number == job.number) {
+            orders.jobs.remove(&job.recipe);
+        }
+    }
+}
+
+/// What of a recipe is on the board.
+struct Shown {
+    source: Source,
+    file: File,
+    /// By seed.
+    ends: HashMap<u64, Key>,
+}
+
+/// Renders until the easel is closed.
+pub(super) fn work(easel: &Easel, board: &Board, screen: &Screen, interruption: &Interruption, keep: usize) {
+    let mut painter = Painter { studio: Studio::new(keep), shown: HashMap::new(), easel, board, screen, interruption };
+    while let Some(job) = easel.next() {
+        match painter.paint(&job) {
+            Ok(()) => easel.done(&job),
+            // Another is newer; what this one came to is kept in case it comes back.
+            Err(Failure::Interrupted) => board.recipe(job.recipe, |view| view.standing = Standing::Waiting),
+            Err(failure) => {
+                painter.failed(&job, &failure);
+                easel.done(&job);
+            }
+        }
+    }
+}
+
+struct Painter<'a> {
+    studio: Studio,
+    shown: HashMap<usize, Shown>,
+    easel: &'a Easel,
+    board: &'a Board,
+    screen: &'a Screen,
+    interruption: &'a Interruption,
+}
+
+impl Painter<'_> {
+    /// Makes the pictures of a job that are not there yet.
+    fn paint(&mut self, job: &Job) -> Result<(), Failure> {
+        let changes: Vec<Change> = self.shown.get(&job.recipe).map_or_else(Vec::new, |shown| {
+            let before = Text { file: &shown.file, source: &shown.source };
+            changes(before, Text { file: &job.file, source: &job.source })
+        });
+        self.board.recipe(job.recipe, |view| begin(view, job, &changes));
+        let mut ends = self.shown.get(&job.recipe).map(|shown| shown.ends.clone()).unwrap_or_default();
+        for at in job.finished.load(Ordering::Relaxed)..job.seeds.len() {
+            let seed = job.seeds[at].0;
+            let began = Instant::now();
+            let painted = self.paint_seed(job, at)?;
+            let end = job.order.keys(seed).last().copied();
+            let unchanged = end.is_some() && ends.get(&seed).copied() == end;
+            ends.extend(end.map(|end| (seed, end)));
+            let seconds = began.elapsed().as_secs_f64();
+            let image = self.show(job, at, &painted, unchanged, seconds)?;
+            let file = self.write(job, at, &image);
+            let resumed = step_at(job, painted.reused);
+            let name = self.name(job);
+            self.screen.rendered(&Told {
+                recipe: &name,
+                seed,
+                drawn: job.drawn,
+                changes: &changes,
+                first: !self.shown.contains_key(&job.recipe),
+                unchanged,
+                resumed,
+                steps: job.steps,
+                seconds,
+                file: file.as_deref(),
+                picture: &painted.picture,
+                png: &image.png,
+            });
+            painted.warnings.iter().for_each(|warning| self.screen.warning(&name, warning));
+            job.finished.store(at + 1, Ordering::Relaxed);
+        }
+        ends.retain(|seed, _| job.seeds.iter().any(|known| known.0 == *seed));
+        self.shown.insert(job.recipe, Shown { source: job.source.clone(), file: job.file.clone(), ends });
+        self.board.recipe(job.recipe, |view| view.standing = Standing::Done);
+        Ok(())
+    }
+
+    /// Renders one seed, and shows how it becomes.
+    fn paint_seed(&mut self, job: &Job, at: usize) -> Result<Painted, Failure> {
+        let Self { studio, easel, board, screen, interruption, .. } = self;
+        let mut previews = Previews::begin();
+        let mut resumed = None;
+        screen.begin(&job.outputs[at].path.display().to_string(), job.steps);
+        let painted = studio.paint(&job.order, job.seeds[at].0, &mut |model, state| {
+            if interruption.raised() || !easel.is_newest(job) {
+                return ControlFlow::Break(());
+            }
+            let step = step_at(job, state.done());
+            let resumed = *resumed.get_or_insert(step);
+            screen.step(step);
+            let preview = if board.is_looked_at() { previews.make(model, state) } else { None };
+            board.recipe(job.recipe, |view| {
+                if let Some(picture) = view.pictures.get_mut(at) {
+                    (picture.step, picture.resumed, picture.rendering) = (step, resumed, true);
+                    if let Some(png) = preview {
+                        picture.show_preview(board.image(png));
+                    }
+                }
+            });
+            ControlFlow::Continue(())
+        });
+        screen.end();
+        painted
+    }
+
+    /// Puts a finished picture on the board.
+    fn show(&self, job: &Job, at: usize, painted: &Painted, unchanged: bool, seconds: f64) -> Result<Image, Failure> {
+        let text = recipe::with_seed(&job.source, job.seeds[at]);
+        let precision = job.order.network.precision.name();
+        let image = self.board.image(png::encode_noted(&painted.picture, &text, Some(precision))?);
+        let effects = self.effects(job, &painted.effects)?;
+        self.board.recipe(job.recipe, |view| {
+            if let Some(picture) = view.pictures.get_mut(at) {
+                let old = picture.current.replace(image.clone());
+                if !unchanged {
+                    picture.previous = old.or(picture.previous.take());
+                }
+                picture.preview = None;
+                picture.recent.clear();
+                picture.effects = effects;
+                picture.seconds = Some(seconds);
+                picture.resumed = step_at(job, painted.reused);
+                (picture.step, picture.rendering) = (job.steps, false);
+            }
+            if unchanged {
+                view.note = Some("the same picture: nothing that it is made from has changed".to_owned());
+            }
+            view.warnings.extend(painted.warnings.iter().cloned());
+        });
+        let mut orders = self.easel.lock();
+        let finished = orders.finished.entry(job.recipe).or_default();
+        finished.retain(|(output, _)| {
+            output.path != job.outputs[at].path && job.outputs.iter().any(|known| known.path == output.path)
+        });
+        finished.push((job.outputs[at].clone(), image.clone()));
+        Ok(image)
+    }
+
+    /// Writes a picture; says of what hinders. It is on the page all the same.
+    fn write(&self, job: &Job, at: usize, image: &Image) -> Option<PathBuf> {
+        let output = &job.outputs[at];
+        match self.interruption.hold_off(|| output.write(&image.png)) {
+            Ok(()) => Some(output.path.clone()),
+            Err(error) => {
+                let message = crate::app::report::message(&error);
+                self.screen.note("unwritten", &self.name(job), &message);
+                self.board.recipe(job.recipe, |view| view.warnings.push(message));
+                None
+            }
+        }
+    }
+
+    /// Where the concepts acted, as overlays.
+    fn effects(&self, job: &Job, maps: &[EffectMap]) -> Result<Vec<EffectView>, Failure> {
+        let sum = |map: &EffectMap| map.values.iter().map(|value| f64::from(*value)).sum::<f64>();
+        let total: f64 = maps.iter().map(sum).sum();
+        let plan = &job.order.plan;
+        let effect = |(number, (concept, map)): (usize, (usize, &EffectMap))| {
+            let concept = &plan.concepts[concept];
+            Ok(EffectView {
+                name: concept.name.clone(),
+                direction: concept.direction.name(),
+                share: if total > 0.0 { sum(map) / total } else { 0.0 },
+                image: self.board.image(png::encode_overlay(map.width, map.height, &overlay(map, number))?),
+            })
+        };
+        plan.acting().into_iter().zip(maps).enumerate().map(effect).collect()
+    }
+
+    fn failed(&self, job: &Job, failure: &Failure) {
+        let message = match failure {
+            Failure::Run(error) => crate::app::report::message(error.as_ref()),
+            Failure::Recipe | Failure::Interrupted => "the render was ended".to_owned(),
+        };
+        self.screen.note("failed", &self.name(job), &message);
+        self.board.recipe(job.recipe, |view| {
+            view.standing = Standing::Failed;
+            view.warnings.push(message);
+            view.pictures.iter_mut().for_each(|picture| picture.rendering = false);
+        });
+    }
+
+    fn name(&self, job: &Job) -> String {
+        job.source.name.clone()
+    }
+}
+
+/// The recipe's step that so many evaluations lead to.
+fn step_at(job: &Job, evaluations: usize) -> usize {
+    job.order.plan.steps.get(evaluations).map_or(job.steps, |step| step.step)
+}
+
+/// The view when a job begins: pictures of seeds that were there before stay.
+fn begin(view: &mut RecipeView, job: &Job, changes: &[Change]) {
+    view.standing = Standing::Rendering;
+    view.note = None;
+    view.changes = changes
+        .iter()
+        .map(|change| ChangeView {
+            what: change.what.clone(),
+            before: change.before.clone(),
+            after: change.after.clone(),
+        })
+        .collect();
+    let mut old = std::mem::take(&mut view.pictures);
+    let size = job.order.plan.size;
+    for (seed, output) in job.seeds.iter().zip(&job.outputs) {
+        let known = old.iter().position(|picture| picture.seed == seed.0).map(|at| old.swap_remove(at));
+        let known = known.or_else(|| (job.seeds.len() == 1).then(|| old.pop()).flatten());
+        view.pictures.push(PictureView {
+            seed: seed.0,
+            file: super::short_name(&output.path),
+            width: size.width(),
+            height: size.height(),
+            steps: job.steps,
+            ..known.unwrap_or_default()
+        });
+    }
+}
+
+/// Colours of overlays, far from each other; the page has the same.
+const COLORS: [[u8; 3]; 6] =
+    [[255, 92, 53], [38, 132, 255], [46, 184, 92], [214, 64, 189], [242, 176, 0], [0, 178, 178]];
+
+/// A map as pixels of one colour, the more opaque the stronger the effect.
+fn overlay(map: &EffectMap, number: usize) -> Vec<u8> {
+    let most = map.values.iter().copied().fold(0.0, f32::max);
+    let [red, green, blue] = COLORS[number % COLORS.len()];
+    let opacity = |value: f32| if most > 0.0 { ((value / most).powf(0.6) * 225.0) as u8 } else { 0 };
+    map.values.iter().flat_map(|&value| [red, green, blue, opacity(value)]).collect()
+}
+
+/// Previews take a tenth of the time at most, the first whatever it takes.
+struct Previews {
+    began: Instant,
+    spent: Duration,
+    made: bool,
+}
+
+impl Previews {
+    fn begin() -> Self {
+        Self { began: Instant::now(), spent: Duration::ZERO, made: false }
+    }
+
+    /// The preview as a PNG file, if one is due and can be made.
+    fn make(&mut self, model: &StudioModel, state: &State) -> Option<Vec<u8>> {
+        let now = Instant::now();
+        if self.made && self.spent * 10 > now - self.began {
+            return None;
+        }
+        // A preview that cannot be made is not worth an error: the picture will tell.
+        let picture = model.preview(state).ok().flatten()?;
+        let png = png::encode_plain(&picture).ok()?;
+        self.made = true;
+        self.spent += now.elapsed();
+        Some(png)
+    }
+}

@@ -1,0 +1,165 @@
+//! The preview page's server, asked as browsers and others ask.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+
+use super::{RECIPE, Watch};
+
+/// A watch with its page, and the page's port.
+fn served(recipe: &str) -> (Watch, u16) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.sega"), recipe).unwrap();
+    let watch = Watch::begin(folder, &["a.sega"]);
+    let address = watch.event("serving")["address"].as_str().unwrap().to_owned();
+    let port = address.trim_start_matches("http://127.0.0.1:").trim_end_matches('/').parse().unwrap();
+    (watch, port)
+}
+
+/// What the server answers: status, headers, body.
+fn ask(port: u16, method: &str, path: &str, headers: &[(&str, &str)]) -> (u16, String, Vec<u8>) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let host = format!("127.0.0.1:{port}");
+    let own = if headers.iter().any(|(name, _)| *name == "Host") { vec![] } else { vec![("Host", host.as_str())] };
+    let mut request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n");
+    for (name, value) in own.iter().chain(headers) {
+        request += &format!("{name}: {value}\r\n");
+    }
+    stream.write_all((request + "\r\n").as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head, answer[end + 4..].to_vec())
+}
+
+/// The next views that are sent, one after the other.
+fn views(port: u16) -> impl Iterator<Item = serde_json::Value> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(super::PATIENCE)).unwrap();
+    write!(stream, "GET /events HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n").unwrap();
+    BufReader::new(stream)
+        .lines()
+        .map_while(Result::ok)
+        .filter_map(|line| Some(serde_json::from_str(line.strip_prefix("data: ")?).unwrap()))
+}
+
+#[test]
+fn the_page_and_its_parts() {
+    let (_watch, port) = served(RECIPE);
+    for (path, kind, word) in [
+        ("/", "text/html", "<!doctype html>"),
+        ("/page.css", "text/css", "--accent"),
+        ("/page.js", "text/javascript", "EventSource"),
+        ("/icon.svg", "image/svg+xml", "<svg"),
+    ] {
+        let (status, head, body) = ask(port, "GET", path, &[]);
+        assert_eq!(status, 200, "{path}");
+        assert!(head.contains(&format!("content-type: {kind}")), "{head}");
+        assert!(head.contains("content-security-policy: default-src 'none'"), "{head}");
+        assert!(String::from_utf8_lossy(&body).contains(word), "{path}");
+    }
+}
+
+#[test]
+fn only_pages_of_this_computer_are_answered() {
+    let (_watch, port) = served(RECIPE);
+    let own = format!("http://127.0.0.1:{port}");
+    for path in ["/", "/events", "/picture/1"] {
+        assert_eq!(ask(port, "GET", path, &[("Host", "example.org")]).0, 403, "{path}");
+        assert_eq!(ask(port, "GET", path, &[("Host", "127.0.0.1:1")]).0, 403, "{path}");
+        assert_eq!(ask(port, "GET", path, &[("Origin", "http://example.org")]).0, 403, "{path}");
+        assert_eq!(ask(port, "GET", path, &[("Origin", "null")]).0, 403, "{path}");
+    }
+    assert_eq!(ask(port, "GET", "/", &[("Origin", &own)]).0, 200);
+    assert_eq!(ask(port, "POST", "/ask/pause", &[("Origin", "http://example.org")]).0, 403);
+    assert_eq!(ask(port, "POST", "/ask/pause", &[("Origin", &own)]).0, 204);
+    assert_eq!(ask(port, "GET", "/ask/pause", &[]).0, 405);
+}
+
+#[test]
+fn no_file_is_within_reach() {
+    let (watch, port) = served(RECIPE);
+    watch.event("rendered");
+    for path in ["/a.sega", "/a.png", "/../a.sega", "/picture/../a.sega", "/picture/%2e%2e%2fa.sega", "/picture/a.png"]
+    {
+        let (status, _, body) = ask(port, "GET", path, &[]);
+        assert!((400..500).contains(&status), "{path}: {status}");
+        assert!(!String::from_utf8_lossy(&body).contains("portrait"), "{path}");
+    }
+}
+
+#[test]
+fn the_page_sees_what_happens() {
+    let (watch, port) = served(RECIPE);
+    watch.event("rendered");
+    let mut views = views(port);
+    let recipe = |view: &serde_json::Value| view["recipes"][0].clone();
+    let first = recipe(&views.find(|view| view["recipes"][0]["standing"] == "done").unwrap());
+    let picture = &first["pictures"][0];
+    assert_eq!(
+        (&picture["seed"], &picture["step"], &picture["previous"]),
+        (&42.into(), &8.into(), &serde_json::Value::Null)
+    );
+    assert_eq!(picture["effects"][0]["name"], "glasses");
+    let fetch = |id: &serde_json::Value| ask(port, "GET", &format!("/picture/{id}"), &[]);
+    let (status, head, png) = fetch(&picture["current"]["id"]);
+    assert!(status == 200 && head.contains("content-type: image/png"), "{head}");
+    assert_eq!(png, watch.picture());
+    assert_eq!(fetch(&picture["effects"][0]["image"]["id"]).0, 200);
+
+    // An edit: a preview at least, then the picture beside the one before.
+    watch.write(&RECIPE.replace("strength 5", "strength 9"));
+    let previewed = recipe(&views.find(|view| !view["recipes"][0]["pictures"][0]["preview"].is_null()).unwrap());
+    assert_eq!(previewed["standing"], "rendering");
+    assert_eq!(previewed["changes"][0]["what"], "glasses.strength");
+    let done = |view: &serde_json::Value| !view["recipes"][0]["pictures"][0]["previous"].is_null();
+    let after = recipe(&views.find(done).unwrap());
+    assert_eq!(after["pictures"][0]["previous"], first["pictures"][0]["current"]);
+    assert_eq!(after["pictures"][0]["resumed"], 4);
+
+    // A mistake, over the last picture; mended, it is gone.
+    watch.write(&RECIPE.replace("strength", "strenght"));
+    let broken = recipe(&views.find(|view| !view["recipes"][0]["problem"].is_null()).unwrap());
+    let mistake = &broken["problem"]["diagnostics"][0];
+    assert!(mistake["source_line"].as_str().unwrap().contains("strenght"), "{mistake}");
+    assert_eq!(broken["pictures"][0]["current"], after["pictures"][0]["current"]);
+    watch.write(RECIPE);
+    views.find(|view| view["recipes"][0]["problem"].is_null()).unwrap();
+}
+
+#[test]
+fn buttons_do_what_keys_do() {
+    let (watch, port) = served(RECIPE);
+    watch.event("rendered");
+    assert_eq!(ask(port, "POST", "/ask/keep/0", &[]).0, 204);
+    assert_eq!(watch.event("kept")["file"], "a-kept-1.png");
+    assert_eq!(std::fs::read(watch.path("a-kept-1.png")).unwrap(), watch.picture());
+    assert_eq!(ask(port, "POST", "/ask/keep/0", &[]).0, 204);
+    assert_eq!(watch.event("kept")["file"], "a-kept-2.png");
+    assert_eq!(ask(port, "POST", "/ask/pause", &[]).0, 204);
+    watch.event("state");
+    watch.write(&RECIPE.replace("strength 5", "strength 6"));
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    assert!(watch.events.try_iter().all(|event| event["event"] != "rendered"));
+    assert_eq!(ask(port, "POST", "/ask/pause", &[]).0, 204);
+    watch.event("rendered");
+    assert_eq!(ask(port, "POST", "/ask/again/0", &[]).0, 204);
+    assert_eq!(watch.event("rendered")["unchanged"], true);
+    assert_eq!(ask(port, "POST", "/ask/format", &[]).0, 404);
+}
+
+#[test]
+fn a_page_finds_the_program_again() {
+    let (mut watch, port) = served(RECIPE);
+    watch.event("rendered");
+    let instance = views(port).next().unwrap()["instance"].clone();
+    watch.interrupt();
+    let (mut child, events) = super::spawn(&watch.folder, &["a.sega"]);
+    let address = super::wait(&events, "serving")["address"].clone();
+    // The same address, unless somebody took it meanwhile.
+    assert_eq!(address, format!("http://127.0.0.1:{port}/"));
+    assert_ne!(views(port).next().unwrap()["instance"], instance);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

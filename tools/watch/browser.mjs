@@ -1,0 +1,224 @@
+// Drives `sega watch` as people do: real editors (vim, nano, emacs, sed -i, git checkout) on one side, a real browser on
+// the other. Looks at the page for what each edit must lead to, and leaves screenshots.
+//
+//   npm install --prefix /tmp/browser playwright-core
+//   SEGA_PLAYWRIGHT=/tmp/browser node tools/watch/browser.mjs
+//
+// Environment: SEGA (the program), CHROMIUM (the browser), SEGA_PLAYWRIGHT (the folder of playwright-core), OUT (screenshots).
+
+import { execFileSync, spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+const program = resolve(process.env.SEGA ?? "target/release/sega");
+const out = resolve(process.env.OUT ?? "target/watch");
+const require = createRequire(join(resolve(process.env.SEGA_PLAYWRIGHT ?? "."), "index.js"));
+const { chromium } = require("playwright-core");
+
+const RECIPE = `sega 1
+
+model     "mini"
+prompt    "a portrait of a woman"
+seed      42
+steps     20
+guidance  5
+
+plus glasses "glasses" {
+  strength  5
+  threshold 90%
+  warmup    6
+}
+
+minus smile "smile" {
+  steps     10..
+  warmup    0
+  strength  4
+}
+`;
+
+mkdirSync(out, { recursive: true });
+const folder = mkdtempSync(join(tmpdir(), "sega-browser-"));
+const file = join(folder, "portrait.sega");
+const has = (name) => { try { execFileSync("which", [name]); return true; } catch { return false; } };
+const write = (text) => writeFileSync(file, text);
+const text = () => readFileSync(file, "utf8");
+write(RECIPE);
+
+function start() {
+  const child = spawn(program, ["watch", "--json", "portrait.sega"], { cwd: folder, stdio: ["ignore", "pipe", "inherit"] });
+  let rest = "";
+  const address = new Promise((found) => {
+    child.stdout.on("data", (data) => {
+      rest += data;
+      const line = rest.split("\n").find((line) => line.includes('"serving"'));
+      if (line) found(JSON.parse(line).address);
+    });
+  });
+  return { child, address };
+}
+
+const stop = (watch) => new Promise((ended) => { watch.child.on("exit", ended); watch.child.kill("SIGINT"); });
+
+// The editors. Each changes the strength of `glasses` to a value.
+
+const substitution = (value) => `s/^  strength  [0-9.]*$/  strength  ${value}/`;
+
+const editors = {
+  "sed -i": (value) => execFileSync("sed", ["-i", `0,/^  strength/${substitution(value)}`, file]),
+  vim: (value) => execFileSync("vim", ["-es", "-u", "NONE", "-c", "/^  strength", "-c", substitution(value), "-c", "wq", file]),
+  "vim with backups": (value) =>
+    execFileSync("vim", ["-es", "-u", "NONE", "-c", "set backup backupcopy=no", "-c", "/^  strength", "-c", substitution(value), "-c", "wq", file]),
+  nano: (value) => inTerminal(`nano -I ${file}`, [
+    // Search and replace, the first alone: ^\ strength, replacement, yes once, then no more, save, leave.
+    ["\x17strength\r", 300], ["\x05", 100], ["\x7f".repeat(3) + "  " + value, 200], ["\x0f\r", 300], ["\x18", 300],
+  ]),
+  emacs: (value) => execFileSync("emacs", ["-Q", "--batch", file, "--eval",
+    `(progn (re-search-forward "^  strength  [0-9.]*$") (replace-match "  strength  ${value}") (save-buffer))`], { stdio: "ignore" }),
+  "git checkout": (value) => {
+    const git = (...arguments_) => execFileSync("git", ["-c", "user.name=a", "-c", "user.email=a@b", ...arguments_], { cwd: folder, stdio: "ignore" });
+    const before = text();
+    git("init", "-q"); git("add", "portrait.sega"); git("commit", "-qm", "before");
+    git("checkout", "-qb", "other");
+    write(before.replace(/strength  [0-9.]+/, `strength  ${value}`)); git("commit", "-qam", "other");
+    git("checkout", "-q", "-"); git("checkout", "-q", "other");
+  },
+  "rename over": (value) => {
+    writeFileSync(file + ".new", text().replace(/strength  [0-9.]+/, `strength  ${value}`));
+    renameSync(file + ".new", file);
+  },
+};
+
+/** Types into a program that needs a terminal. */
+function inTerminal(command, keys) {
+  return new Promise((ended) => {
+    const child = spawn("script", ["-qec", command, "/dev/null"], { stdio: ["pipe", "ignore", "ignore"], env: { ...process.env, TERM: "xterm" } });
+    child.on("exit", ended);
+    let wait = 500;
+    for (const [typed, pause] of keys) { setTimeout(() => child.stdin.write(typed), wait); wait += pause; }
+  });
+}
+
+// What is expected of the page.
+
+const failures = [];
+function expect(what, holds) {
+  console.log(`${holds ? "ok  " : "FAIL"} ${what}`);
+  if (!holds) failures.push(what);
+}
+
+let watch = start();
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+const page = await browser.newPage({ viewport: { width: 1280, height: 860 } });
+const requests = [];
+page.on("request", (request) => requests.push(request.url()));
+page.on("pageerror", (error) => expect(`no error in the page: ${error}`, false));
+page.on("console", (message) => { if (message.type() === "error" && !/ERR_CONNECTION|ERR_INCOMPLETE/.test(message.text())) expect(`nothing in the console: ${message.text()}`, false); });
+const shot = (name) => page.screenshot({ path: join(out, `${name}.png`) });
+const standing = (state) => page.waitForSelector(`#standing[data-state="${state}"]`, { timeout: 120_000 });
+const source = () => page.evaluate(() => document.getElementById("after").getAttribute("src"));
+const changed = async (before) => {
+  await page.waitForFunction((before) => {
+    const now = document.getElementById("after").getAttribute("src");
+    return now && now !== before && document.getElementById("standing").dataset.state === "done";
+  }, before, { timeout: 120_000 });
+};
+
+const address = await watch.address;
+await page.goto(address);
+await page.waitForFunction(() => document.getElementById("after").getAttribute("src"), null, { timeout: 120_000 });
+await page.waitForFunction(() => Number(document.querySelectorAll("#bar .made").length) > 3);
+await shot("1-rendering");
+await standing("done");
+await page.waitForTimeout(300);
+await shot("2-done");
+expect("the title says done", (await page.title()).startsWith("\u2713"));
+
+let strength = 5;
+for (const [name, edit] of Object.entries(editors)) {
+  if (!has(name.split(" ")[0]) && name !== "rename over") { console.log(`skip ${name}: not installed`); continue; }
+  strength += 1;
+  const before = await source();
+  await edit(String(strength));
+  expect(`${name} saved`, text().includes(`strength  ${strength}`));
+  const arrived = await changed(before).then(() => true, () => false);
+  const told = await page.textContent("#changes");
+  expect(`${name}: the new picture is there, and the change is told (${told})`, arrived && told.includes(String(strength)));
+}
+
+// Compare, with the divider in the middle.
+await page.evaluate(() => setDivide(50));
+await page.waitForTimeout(200);
+await shot("3-compared");
+await page.evaluate(() => setDivide(0));
+
+// Effects.
+await page.keyboard.press("e");
+await page.waitForTimeout(400);
+await shot("4-effects");
+await page.keyboard.press("e");
+
+// Undo.
+const beforeUndo = await source();
+const good = text();
+write(good.replace(/strength  [0-9.]+/, "strength  10"));
+await changed(beforeUndo);
+const edited = await source();
+const undo = Date.now();
+write(good);
+await changed(edited);
+console.log(`     undo to the picture on the page: ${Date.now() - undo} ms`);
+expect("an undo is known already", (await page.textContent("#progress")).includes("known already"));
+
+// Broken, and mended.
+const last = await source();
+write(good.replace("threshold 90%", "treshold 90").replace("guidance  5", "guidence  5"));
+await standing("broken");
+await page.waitForTimeout(300);
+await shot("5-broken");
+expect("the mistakes are told", (await page.textContent("#problem")).includes("did you mean `threshold 90%`"));
+expect("the last picture stays", (await source()) === last);
+expect("the title says broken", (await page.title()).startsWith("\u2715"));
+write(good);
+await standing("done");
+expect("mended, the mistakes are gone", await page.isHidden("#problem"));
+
+// Gone, and back.
+rmSync(file);
+await standing("broken");
+expect("a missing recipe is told", (await page.textContent("#problem")).includes("gone"));
+write(good);
+await standing("done");
+
+// The program ends and starts again.
+await stop(watch);
+await standing("offline");
+await shot("6-offline");
+watch = start();
+expect("the address is the same", (await watch.address) === address);
+await standing("done");
+expect("the page has found the program again", true);
+
+// A phone.
+await page.setViewportSize({ width: 390, height: 844 });
+await page.waitForTimeout(300);
+await shot("7-phone");
+write(good.replace("threshold 90%", "treshold 90"));
+await standing("broken");
+await page.waitForTimeout(300);
+await shot("8-phone-broken");
+expect("nothing is wider than a phone", await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+write(good);
+await standing("done");
+await page.emulateMedia({ colorScheme: "dark" });
+await page.setViewportSize({ width: 1280, height: 860 });
+await page.waitForTimeout(300);
+await shot("9-dark");
+
+expect("nothing was asked of others", requests.every((url) => url.startsWith(address) || url.startsWith("data:")));
+await browser.close();
+await stop(watch);
+rmSync(folder, { recursive: true });
+console.log(failures.length ? `${failures.length} failed` : "all well");
+process.exit(failures.length ? 1 : 0);
