@@ -5,6 +5,8 @@
 //! MODEL is a folder in diffusers' layout or the built-in `mini`. Both run alternately in one process; times are of the
 //! processor, so that what else the machine does counts little. `--alone` leaves the twin out.
 
+#![allow(clippy::print_stdout)]
+
 use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
