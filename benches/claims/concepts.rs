@@ -5,8 +5,10 @@
 pub(crate) enum Kind {
     /// A detail of the face: a smile, freckles.
     Face,
-    /// A thing that is worn: glasses, a hat.
+    /// A small thing that is worn: glasses, earrings.
     Object,
+    /// A hat: so large that it must come early.
+    Hat,
     /// What the whole head is: old, bald.
     Head,
     /// What is behind the figure.
@@ -35,6 +37,7 @@ impl Kind {
         match self {
             Self::Face => "face detail",
             Self::Object => "object",
+            Self::Hat => "hat",
             Self::Head => "hair and age",
             Self::Place => "place",
             Self::Style => "style",
@@ -44,17 +47,20 @@ impl Kind {
     /// The settings with which a concept of this kind is added.
     pub(crate) fn plus(self) -> Settings {
         match self {
-            Self::Face | Self::Object => settings(5.0, 90.0, 17.0),
-            Self::Head => settings(6.0, 85.0, 17.0),
-            Self::Place | Self::Style => settings(6.0, 60.0, 10.0),
+            Self::Face | Self::Object => settings(4.0, 95.0, 20.0),
+            Self::Hat => settings(4.0, 95.0, 10.0),
+            Self::Head => settings(5.0, 95.0, 15.0),
+            Self::Place => settings(4.0, 85.0, 0.0),
+            Self::Style => settings(4.0, 50.0, 20.0),
         }
     }
 
-    /// The settings with which a concept of this kind is taken away: no warm-up, as the prompt asks for it from the start.
+    /// The settings with which a concept of this kind is taken away: no warm-up, as the prompt asks for it from the start,
+    /// and a strength of twice the guidance scale, with which the prompt asks.
     pub(crate) fn minus(self) -> Settings {
         match self {
-            Self::Face | Self::Object | Self::Head => settings(7.0, 85.0, 0.0),
-            Self::Place | Self::Style => settings(6.0, 60.0, 0.0),
+            Self::Face | Self::Object | Self::Hat | Self::Head => settings(11.0, 95.0, 0.0),
+            Self::Place | Self::Style => settings(10.0, 70.0, 0.0),
         }
     }
 }
@@ -112,10 +118,10 @@ pub(crate) const CONCEPTS: &[Concept] = &[
     concept("beard", "a beard", "beard", "yes", Kind::Face).core().minus(),
     concept("earrings", "earrings", "earrings", "yes", Kind::Object).minus(),
     concept("scarf", "a scarf", "scarf", "yes", Kind::Object).minus(),
-    concept("crown", "a crown", "hat", "crown", Kind::Object).core().minus(),
-    concept("tophat", "a top hat", "hat", "top hat", Kind::Object),
-    concept("cap", "a cap", "hat", "cap", Kind::Object),
-    concept("beanie", "a beanie", "hat", "beanie", Kind::Object),
+    concept("crown", "a crown", "hat", "crown", Kind::Hat).core().minus(),
+    concept("tophat", "a top hat", "hat", "top hat", Kind::Hat),
+    concept("cap", "a cap", "hat", "cap", Kind::Hat),
+    concept("beanie", "a beanie", "hat", "beanie", Kind::Hat),
     concept("old", "old", "old", "yes", Kind::Head),
     concept("long", "long hair", "hair", "long", Kind::Head),
     concept("curly", "curly hair", "hair", "curly", Kind::Head),

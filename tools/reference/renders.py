@@ -1,14 +1,14 @@
 """Writes what the reference renders on the embedded model: small tables for tests that need no Python.
 
-usage: renders.py     (with the interpreter that setup.sh makes)
-For every job of parity.py, at half its size, writes tests/reference/renders/NAME.json: the recipe, what the network is taken to
+usage: renders.py [NAME ...]     (with the interpreter that setup.sh makes)
+For every job of parity.py, or those named, at half its size, writes tests/reference/renders/NAME.json: the recipe, what the network is taken to
 predict (mini estimates the noise; the same weights taken as a velocity make no picture, but the same arithmetic), the final latents
 and every eighth pixel of the picture.
 
 Thresholding is a decision, and in a picture this small a single one shows. A job's seed is therefore raised until the reference agrees
-with itself to 3e-5 when its initial latents are moved by a few millionths, six times over: then no decision was near.
+with itself to 3e-5 when its initial latents are moved by a few millionths, twelve times over: then no decision was near.
 """
-import json, pathlib
+import json, pathlib, sys
 import torch
 import parity, render
 
@@ -16,7 +16,7 @@ root = parity.here.parents[1]
 out = root / "tests" / "reference" / "renders"
 
 
-def steady(pipe, job, latents, tries=6, moved=3e-6, bound=3e-5):
+def steady(pipe, job, latents, tries=12, moved=3e-6, bound=3e-5):
     """Whether small changes at the start stay small."""
     make, generator = pipe.prepare_latents, torch.Generator().manual_seed(0)
 
@@ -33,7 +33,7 @@ def steady(pipe, job, latents, tries=6, moved=3e-6, bound=3e-5):
 
 def main():
     out.mkdir(parents=True, exist_ok=True)
-    for job in parity.JOBS:
+    for job in parity.JOBS if len(sys.argv) == 1 else [j for j in parity.JOBS if j["name"] in sys.argv[1:]]:
         job = dict(job, width=job["width"] // 2, height=job["height"] // 2)
         prediction = "v_prediction" if "-v-" in job["checkpoint"] else "epsilon"
         # The embedded model's own scheduler is ddim; the job's, where it names none, is its checkpoint's.
