@@ -258,6 +258,45 @@ fn editors_save_in_many_ways() {
     changed_to(9);
 }
 
+/// A LoRA of rank 1 for a layer of mini, as a file.
+fn lora(value: f32) -> Vec<u8> {
+    let bytes =
+        |count: usize, value: f32| -> Vec<u8> { vec![value; count].iter().flat_map(|x| x.to_le_bytes()).collect() };
+    let (down, up) = (bytes(256, 0.05), bytes(256, value));
+    let view =
+        |shape: [usize; 2], bytes| safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.into(), bytes);
+    let module = "lora_unet_time_embedding_linear_2";
+    let tensors = [
+        (format!("{module}.lora_down.weight"), view([1, 256], &down).unwrap()),
+        (format!("{module}.lora_up.weight"), view([256, 1], &up).unwrap()),
+    ];
+    safetensors::serialize(tensors, None).unwrap()
+}
+
+#[test]
+fn a_lora_belongs_to_what_is_watched() {
+    let recipe = format!("{RECIPE}lora grain \"grain.safetensors\"\n");
+    let watch = Watch::new(&recipe);
+    watch.event("failed");
+    // It comes, and the recipe with it.
+    let write = |value: f32| {
+        fs::write(watch.path("new"), lora(value)).unwrap();
+        fs::rename(watch.path("new"), watch.path("grain.safetensors")).unwrap();
+    };
+    write(0.05);
+    watch.event("mended");
+    watch.event("rendered");
+    let first = watch.picture();
+    write(0.2);
+    let second = watch.event("rendered");
+    assert_eq!((&second["resumed_at"], &second["unchanged"]), (&0.into(), &false.into()));
+    assert_ne!(watch.picture(), first);
+    let weaker = recipe.replace("\"grain.safetensors\"", "\"grain.safetensors\" { strength 0.5 }");
+    watch.write(&weaker);
+    let third = watch.event("rendered");
+    assert_eq!((&third["resumed_at"], &third["unchanged"]), (&0.into(), &false.into()));
+}
+
 #[test]
 fn a_folder_of_recipes_and_what_comes_into_it() {
     let folder = tempfile::tempdir().unwrap();
