@@ -226,8 +226,8 @@ pub(super) fn check_together(
 fn check_names(reader: &mut Reader<'_>, concepts: &[ConceptDraft], loras: &[LoraDraft]) {
     let mut seen: HashMap<&str, (Span, bool)> = HashMap::new();
     let of_concepts = concepts.iter().filter_map(|concept| Some((concept.name.as_ref()?, concept.text.as_ref(), true)));
-    let of_loras = loras.iter().filter_map(|lora| Some((lora.name.as_ref()?, None, false)));
-    let mut named: Vec<(&Spanned<String>, Option<&Spanned<String>>, bool)> = of_concepts.chain(of_loras).collect();
+    let of_loras = loras.iter().filter_map(|lora| Some((lora.name.as_ref()?, None::<&Spanned<String>>, false)));
+    let mut named: Vec<_> = of_concepts.chain(of_loras).collect();
     named.sort_by_key(|(name, ..)| name.span.start);
     let all: std::collections::HashSet<&str> = named.iter().map(|(name, ..)| name.value.as_str()).collect();
     for (name, text, is_concept) in named {
