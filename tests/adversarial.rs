@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -77,6 +76,8 @@ proptest! {
 
 #[cfg(feature = "engine")]
 mod with_engine {
+    use std::fs;
+
     use super::*;
     use sega::engine::ModelWeights;
     use sega::model::files::Weights;

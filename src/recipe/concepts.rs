@@ -226,7 +226,7 @@ pub(super) fn check_together(
 fn check_names(reader: &mut Reader<'_>, concepts: &[ConceptDraft], loras: &[LoraDraft]) {
     let mut seen: HashMap<&str, (Span, bool)> = HashMap::new();
     let of_concepts = concepts.iter().filter_map(|concept| Some((concept.name.as_ref()?, concept.text.as_ref(), true)));
-    let of_loras = loras.iter().filter_map(|lora| Some((lora.name.as_ref()?, None, false)));
+    let of_loras = loras.iter().filter_map(|lora| Some((lora.name.as_ref()?, None::<&Spanned<String>>, false)));
     let mut named: Vec<_> = of_concepts.chain(of_loras).collect();
     named.sort_by_key(|(name, ..)| name.span.start);
     let all: std::collections::HashSet<&str> = named.iter().map(|(name, ..)| name.value.as_str()).collect();
