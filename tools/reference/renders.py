@@ -14,6 +14,8 @@ import parity, render
 
 root = parity.here.parents[1]
 out = root / "tests" / "reference" / "renders"
+# Seeds below this one are not tried: 120 passes `steady`, and all the same has a decision so near that other sums turn it over.
+FIRST_SEED = {"three-staggered-pndm": 121}
 
 
 def steady(pipe, job, latents, tries=12, moved=3e-6, bound=3e-5):
@@ -43,6 +45,7 @@ def main():
         if job["scheduler"] == parity.PNDM:
             config["skip_prk_steps"] = True
         job["scheduler_config"] = config
+        job["seed"] = FIRST_SEED.get(job["name"], job["seed"])
         pipe = render.load(str(root / "models" / "mini"), torch.float32, job)
         while True:
             _, latents, image = render.call(pipe, job, "cpu")
