@@ -145,6 +145,22 @@ mod with_engine {
         }
     }
 
+    /// A decoder is no use to us, so that one which cannot be read is no reason to fail.
+    #[test]
+    fn a_decoder_that_is_none() {
+        let files = mini();
+        let text = |file: &str| files.text(&format!("tokenizer/{file}")).unwrap().unwrap();
+        let mut whole: serde_json::Value = serde_json::from_str(&text("tokenizer.json")).unwrap();
+        whole["decoder"] = serde_json::json!({ "type": [7] });
+        let config = text("tokenizer_config.json");
+        let read = tokenizer(&[
+            ("tokenizer.json", whole.to_string().as_bytes()),
+            ("tokenizer_config.json", config.as_bytes()),
+        ]);
+        let tokens = |tokenizer: &Tokenizer| tokenizer.encode("a woman with glasses").unwrap().ids;
+        assert_eq!(tokens(&read.unwrap()), tokens(&Tokenizer::read(&files, 77).unwrap()));
+    }
+
     /// The networks of a card with these weights of the U-Net, and a model's others.
     fn load(card: &Card, unet: Vec<Weights>, files: &ModelFiles) -> Result<(), String> {
         let weights = |part| files.weights(part).unwrap();

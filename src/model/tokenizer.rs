@@ -96,7 +96,7 @@ impl Tokenizer {
 
     fn read_in(folder: &Folder<'_>, max_tokens: usize) -> Result<Self, TokenizerError> {
         let (path, mut inner) = match folder.text(WHOLE)? {
-            Some(json) => (WHOLE, json.parse::<Inner>().map_err(|error| malformed(WHOLE, error))?),
+            Some(text) => (WHOLE, from_whole(&text)?),
             None => (VOCABULARY, from_vocabulary(folder)?),
         };
         // Padding and truncation are ours: the end of an over-long text must be told, and its end token kept.
@@ -261,6 +261,17 @@ fn vocabulary_of(pairs: &[(String, String)]) -> HashMap<String, u32> {
     let pairs = pairs.iter().map(|(first, second)| format!("{first}{second}"));
     let special = [BEGIN, END].map(str::to_owned);
     bytes.iter().cloned().chain(ends).chain(pairs).chain(special).zip(0..).collect()
+}
+
+/// A tokenizer from the one file that describes it whole.
+///
+/// A decoder, which texts in do not need, is left out: the library panics where it finds one that it cannot read.
+fn from_whole(text: &str) -> Result<Inner, TokenizerError> {
+    let mut whole: Value = json(WHOLE, text)?;
+    if let Some(decoder) = whole.get_mut("decoder") {
+        decoder.take();
+    }
+    serde_json::from_value(whole).map_err(|error| malformed(WHOLE, error))
 }
 
 /// CLIP's tokenizer from its two files, or from its pairs alone.
