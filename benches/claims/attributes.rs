@@ -10,7 +10,7 @@ fn related(group: &str) -> &'static [&'static str] {
         "scarf" => &["accent"],
         "hair" | "beard" => &["hair_colour"],
         "place" => &["plain_colour"],
-        "style" => &["clothes", "hair_colour", "accent", "plain_colour", "fur"],
+        "style" => &["clothes", "hair_colour", "accent", "lipstick", "plain_colour", "fur"],
         _ => &[],
     }
 }
@@ -22,7 +22,7 @@ fn shows(vocabulary: &Vocabulary, logits: &[f32], group: &str) -> bool {
     let coloured = || value("style") == "none";
     match group {
         "hair" => person(),
-        "clothes" => coloured(),
+        "clothes" | "lipstick" => coloured(),
         "hair_colour" => coloured() && (value("beard") == "yes" || person() && value("hair") != "bald"),
         "accent" => coloured() && (value("scarf") == "yes" || matches!(value("hat"), "cap" | "beanie")),
         "plain_colour" => coloured() && value("place") == "plain",
@@ -31,15 +31,17 @@ fn shows(vocabulary: &Vocabulary, logits: &[f32], group: &str) -> bool {
     }
 }
 
-/// The share of attributes that stayed as they were, of those that an edit of `edited` should leave and that show both
-/// before and after.
-pub(crate) fn unchanged(vocabulary: &Vocabulary, before: &[f32], after: &[f32], edited: &[&str]) -> f64 {
+/// The attributes that an edit of `edited` should leave and that show both before and after: each, and whether it stayed
+/// as it was.
+pub(crate) fn others<'v>(
+    vocabulary: &'v Vocabulary,
+    before: &[f32],
+    after: &[f32],
+    edited: &[&str],
+) -> Vec<(&'v str, bool)> {
     let free = |group: &str| edited.iter().any(|edited| *edited == group || related(edited).contains(&group));
     let shown = |group: &str| shows(vocabulary, before, group) && shows(vocabulary, after, group);
-    let (mut kept, mut compared) = (0, 0);
-    for group in vocabulary.groups().filter(|group| !free(group) && shown(group)) {
-        compared += 1;
-        kept += usize::from(vocabulary.value(before, group) == vocabulary.value(after, group));
-    }
-    f64::from(u32::try_from(kept).unwrap_or(u32::MAX)) / f64::from(u32::try_from(compared).unwrap_or(u32::MAX))
+    let stayed = |group: &str| vocabulary.value(before, group) == vocabulary.value(after, group);
+    let compared = vocabulary.groups().filter(|group| !free(group) && shown(group));
+    compared.map(|group| (group, stayed(group))).collect()
 }

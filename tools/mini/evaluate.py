@@ -33,7 +33,7 @@ EDITS = (
 )
 # what may change with a group and is no fault
 RELATED = {"hat": ("accent", "hair"), "scarf": ("accent",), "hair": ("hair_colour",), "place": ("plain_colour",), "beard": ("hair_colour",),
-           "style": ("clothes", "hair_colour", "accent", "plain_colour", "fur"), "mouth": (), "glasses": ()}
+           "style": ("clothes", "hair_colour", "accent", "lipstick", "plain_colour", "fur"), "mouth": (), "glasses": ()}
 MINUS = (("glasses", "glasses", "glasses", "glasses"), ("sunglasses", "glasses", "sunglasses", "sunglasses"), ("smile", "mouth", "smile", "smile"),
          ("a beard", "beard", True, "beard"), ("a crown", "hat", "crown", "a crown"), ("earrings", "earrings", True, "earrings"), ("a scarf", "scarf", True, "a scarf"),
          ("lipstick", "lipstick", True, "lipstick"), ("freckles", "freckles", True, "freckles"), ("at night", "place", "night", "at night"))

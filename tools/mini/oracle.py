@@ -36,7 +36,7 @@ def defined(a, group):
     """Whether the picture of attributes `a` shows a value of `group`."""
     if group == "hair":
         return world.is_person(a)
-    if group in ("clothes", "hair_colour", "accent", "plain_colour", "fur") and a["style"] != "none":
+    if group in ("clothes", "hair_colour", "accent", "lipstick", "plain_colour", "fur") and a["style"] != "none":
         return False
     if group == "hair_colour":
         return a["beard"] or world.is_person(a) and a["hair"] != "bald"

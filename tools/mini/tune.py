@@ -1,6 +1,6 @@
 """Looks for settings: every concept of a kind with each setting of a grid, on portraits that no claim is measured with.
 
-usage: tune.py CHECKPOINT ORACLE [--kind face --kind object ...] [--seeds 16] [--steps 20] [--guidance 5] [--strengths 4,6,8] [--thresholds .8,.9] [--warmups .0,.1,.2]
+usage: tune.py CHECKPOINT ORACLE [--kind face --kind object ...] [--concept "a scarf" ...] [--seeds 16] [--steps 20] [--guidance 5] [--strengths 4,6,8] [--thresholds .8,.9] [--warmups .0,.1,.2]
            [--minus] [--threads 1]
 A line for each setting: the mean and the lowest success over the kind's concepts, the share of other attributes that stay, the mean change of a pixel (of 255).
 The warm-up is a share of the steps. What is chosen goes into benches/claims/concepts.rs, and is measured there on other prompts and seeds.
@@ -19,6 +19,13 @@ KINDS = {
     "hat": ("a crown", "a top hat", "a cap", "a beanie"), "head": ("old", "long hair", "curly hair", "bald"), "place": ("at night", "in a forest", "at the beach"),
     "style": ("a pencil sketch", "sepia", "neon"),
 }
+# Of all kinds, as people write them; none of them is one that a claim is measured with.
+TEXTS = (
+    "a portrait of a young woman", "a portrait of a man in a forest", "a portrait of an old person", "a pencil sketch of a woman with long hair", "a cat at night",
+    "a portrait of a man with glasses and a beard", "a robot at the beach", "a dog with a crown", "a woman with red hair, smile", "a sepia portrait of a bald man",
+    "a young man with a cap", "a neon portrait of a robot", "a woman with freckles and lipstick", "a man with curly hair, open mouth",
+    "an old woman with earrings in the city", "a cat with sunglasses",
+)
 WANTED = {text: (group, value) for text, group, value, _ in evaluate.EDITS}
 
 
@@ -28,6 +35,7 @@ def main():
     p.add_argument("checkpoint")
     p.add_argument("oracle")
     p.add_argument("--kind", action="append", choices=list(KINDS))
+    p.add_argument("--concept", action="append", choices=list(WANTED), help="these alone, in place of whole kinds")
     p.add_argument("--seeds", type=int, default=16)
     p.add_argument("--steps", type=int, default=20)
     p.add_argument("--guidance", type=float, default=5.0)
@@ -39,14 +47,15 @@ def main():
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     sampler, reader = Sampler(a.checkpoint), oracle.load(a.oracle)
-    texts, seeds = [f"a portrait of {evaluate.SUBJECTS[k % 8]}" for k in range(a.seeds)], [20_000 + k for k in range(a.seeds)]
+    texts, seeds = [TEXTS[k % len(TEXTS)] for k in range(a.seeds)], [20_000 + k for k in range(a.seeds)]
 
     def drawn(prompts):
         pictures = sampler.draw(prompts, seeds, steps=a.steps, guidance=a.guidance)
         return pictures, oracle.read(reader, pictures)
     plain = None if a.minus else drawn(texts)
-    for kind in a.kind or KINDS:
-        asked = {t: ([f"{x}, {t}" for x in texts], *drawn([f"{x}, {t}" for x in texts])) if a.minus else (texts, *plain) for t in KINDS[kind]}
+    kinds = {"chosen": tuple(a.concept)} if a.concept else {kind: KINDS[kind] for kind in a.kind or KINDS}
+    for kind, concepts in kinds.items():
+        asked = {t: ([f"{x}, {t}" for x in texts], *drawn([f"{x}, {t}" for x in texts])) if a.minus else (texts, *plain) for t in concepts}
         print(f"{kind}: strength threshold warm-up   mean lowest others pixels   each", flush=True)
         for strength, threshold, warmup in itertools.product(a.strengths, a.thresholds, a.warmups):
             found = {}

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use sega::recipe::Direction;
 
-use crate::attributes::unchanged;
+use crate::attributes::others;
 use crate::book::{Book, Shot};
 use crate::concepts::{CONCEPTS, Concept, regions};
 use crate::figures::{Figure, Table};
@@ -139,11 +139,20 @@ impl Treatment<'_> {
 struct Outcome {
     /// Whether every concept is there, or gone.
     worked: bool,
-    /// The share of other attributes that stayed.
-    unchanged: f64,
+    /// The attributes that it should leave.
+    others: Vec<Other>,
     change: Change,
     after: Arc<Reading>,
     recipe: String,
+}
+
+/// An attribute that an edit should leave.
+#[derive(Debug, Clone)]
+struct Other {
+    attribute: String,
+    /// Whether the prompt says it.
+    said: bool,
+    stayed: bool,
 }
 
 impl Study<'_> {
@@ -199,7 +208,7 @@ impl Study<'_> {
                 }
             }
         }
-        Selection { portraits, share: Share { successes: sought.counted as f64, of: sought.looked } }
+        Selection { portraits, share: Share::of(sought.counted, sought.looked) }
     }
 
     /// Whether an edit has something to do in a portrait, and can do it.
@@ -231,9 +240,15 @@ impl Study<'_> {
         let after = self.book.look(&Shot { recipe: recipe.clone(), before: Some((chosen.recipe.clone(), regions)) })?;
         let groups: Vec<&str> = concepts.iter().map(|concept| concept.group).collect();
         let wanted = direction == Direction::Plus;
+        let others = others(self.vocabulary, &chosen.before.logits, &after.logits, &groups);
+        let other = |(group, stayed): (&str, bool)| Other {
+            attribute: group.to_owned(),
+            said: !chosen.portrait.prompt.leaves_open(group),
+            stayed,
+        };
         Some(Outcome {
             worked: concepts.iter().all(|concept| self.present(&after.logits, concept) == wanted),
-            unchanged: unchanged(self.vocabulary, &chosen.before.logits, &after.logits, &groups),
+            others: others.into_iter().map(other).collect(),
             change: after.change?,
             after,
             recipe,
