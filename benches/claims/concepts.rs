@@ -7,6 +7,8 @@ pub(crate) enum Kind {
     Face,
     /// A small thing that is worn: glasses, earrings.
     Object,
+    /// What covers much of the figure: a beard, a scarf.
+    Large,
     /// A hat: so large that it must come early.
     Hat,
     /// What the whole head is: old, bald.
@@ -36,7 +38,8 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Face => "face detail",
-            Self::Object => "object",
+            Self::Object => "small object",
+            Self::Large => "beard, scarf",
             Self::Hat => "hat",
             Self::Head => "hair and age",
             Self::Place => "place",
@@ -48,6 +51,7 @@ impl Kind {
     pub(crate) fn plus(self) -> Settings {
         match self {
             Self::Face | Self::Object => settings(4.0, 95.0, 20.0),
+            Self::Large => settings(5.0, 95.0, 20.0),
             Self::Hat => settings(4.0, 95.0, 10.0),
             Self::Head => settings(5.0, 95.0, 15.0),
             Self::Place => settings(4.0, 85.0, 0.0),
@@ -60,6 +64,7 @@ impl Kind {
     pub(crate) fn minus(self) -> Settings {
         match self {
             Self::Face | Self::Object | Self::Hat | Self::Head => settings(11.0, 95.0, 0.0),
+            Self::Large => settings(14.0, 90.0, 0.0),
             Self::Place | Self::Style => settings(10.0, 70.0, 0.0),
         }
     }
@@ -115,9 +120,9 @@ pub(crate) const CONCEPTS: &[Concept] = &[
     concept("open", "open mouth", "mouth", "open", Kind::Face),
     concept("lipstick", "lipstick", "lipstick", "yes", Kind::Face).minus(),
     concept("freckles", "freckles", "freckles", "yes", Kind::Face).minus(),
-    concept("beard", "a beard", "beard", "yes", Kind::Face).core().minus(),
+    concept("beard", "a beard", "beard", "yes", Kind::Large).core().minus(),
     concept("earrings", "earrings", "earrings", "yes", Kind::Object).minus(),
-    concept("scarf", "a scarf", "scarf", "yes", Kind::Object).minus(),
+    concept("scarf", "a scarf", "scarf", "yes", Kind::Large).minus(),
     concept("crown", "a crown", "hat", "crown", Kind::Hat).core().minus(),
     concept("tophat", "a top hat", "hat", "top hat", Kind::Hat),
     concept("cap", "a cap", "hat", "cap", Kind::Hat),
