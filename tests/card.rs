@@ -176,12 +176,25 @@ fn a_switch_that_is_null_is_off() {
 
 #[test]
 fn a_recipe_s_scheduler_does_without_the_models_own() {
-    let config = with("scheduler", json!({"_class_name": "LCMScheduler"})).unwrap().scheduler;
+    let config = with("scheduler", json!({"_class_name": "DEISMultistepScheduler"})).unwrap().scheduler;
     let error = schedule(&config, &sampling(None, None)).unwrap_err();
-    assert!(error.to_string().contains("LCMScheduler") && error.remedy().contains("`scheduler dpmpp-2m`"), "{error}");
+    assert!(
+        error.to_string().contains("DEISMultistepScheduler") && error.remedy().contains("`scheduler dpmpp-2m`"),
+        "{error}"
+    );
     for &kind in SchedulerKind::ALL {
         schedule(&config, &sampling(Some(kind), None)).unwrap();
     }
+}
+
+#[test]
+fn consistency_models_have_defaults_of_their_own() {
+    let config = with("scheduler", json!({"_class_name": "LCMScheduler"})).unwrap().scheduler;
+    assert_eq!(config.kind, Ok(SchedulerKind::Lcm));
+    assert_eq!((config.distilled_steps, config.timestep_scaling), (50, 10.0));
+    let replaced = json!({"_class_name": "LCMScheduler", "original_inference_steps": 100, "timestep_scaling": 1.0});
+    let config = with("scheduler", replaced).unwrap().scheduler;
+    assert_eq!((config.distilled_steps, config.timestep_scaling), (100, 1.0));
 }
 
 #[test]
@@ -292,7 +305,7 @@ fn what_is_not_supported_is_refused() {
         ("vae", json!({"latent_channels": 0})),
         ("vae", json!({"num_decoder_blocks": vec![1; 13], "decoder_block_out_channels": vec![8; 13]})),
         ("vae", json!({"_class_name": "AutoencoderKL", "act_fn": "silu", "up_block_types": ["AttnUpDecoderBlock2D"]})),
-        ("scheduler", json!({"_class_name": "LCMScheduler"})),
+        ("scheduler", json!({"_class_name": "DEISMultistepScheduler"})),
         ("scheduler", json!({"prediction_type": "sample"})),
         ("scheduler", json!({"beta_schedule": "sigmoid"})),
         ("scheduler", json!({"timestep_spacing": "log"})),

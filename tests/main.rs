@@ -18,6 +18,8 @@ mod header;
 #[cfg(feature = "hub")]
 mod hub;
 mod lora;
+#[cfg(feature = "engine")]
+mod memory;
 mod models;
 #[cfg(feature = "engine")]
 mod network;

@@ -14,9 +14,12 @@ use sega::engine::texts::TextEncoders;
 use sega::engine::{EngineError, Model, ModelWeights, Precision};
 use sega::model::card::{AutoencoderCard, Card, CardTexts};
 use sega::model::files::Weights;
-use sega::model::lora::LoraFile;
 use sega::model::prompt::{Chunk, TextTokens};
 use sega::quantity::Size;
+
+mod decoding;
+mod kernels;
+mod merging;
 
 const DEVICE: Device = Device::Cpu;
 
@@ -308,23 +311,6 @@ fn long_queries_are_taken_in_pieces() {
     }
 }
 
-#[test]
-fn half_precision_is_near() {
-    let folder = Path::new("models/mini");
-    let card = card_in(folder);
-    let latents = input("latents", (1, 4, 8, 8));
-    let [half, full] = [Precision::F16, Precision::F32].map(|precision| {
-        let networks = Networks::load(&card, &on_disk(folder), precision).unwrap();
-        let (model, condition) = (&networks.model, networks.condition(&card));
-        let estimate = model.unet.forward(&latents, 500.0, &condition, &[1, 2]).unwrap();
-        (estimate, model.decoder.decode(&latents).unwrap())
-    });
-    assert_eq!(half.0.dtype(), DType::F32);
-    let differences = (difference(&half.0, &full.0), difference(&half.1, &full.1));
-    assert!(differences.0 < 1e-2 && differences.1 < 1e-2, "{differences:?}");
-    assert!(differences.0 > 1e-5, "the two must differ for this test to mean something");
-}
-
 /// The error of loading, which must be there.
 fn fault(card: &Card, weights: &ModelWeights) -> EngineError {
     match load(card, weights) {
@@ -371,7 +357,7 @@ fn integers_are_no_weights() {
     });
     let text_encoder = vec![Weights::Embedded(safetensors::serialize(views, None).unwrap().leak())];
     let error = fault(&card, &ModelWeights { text_encoder, ..generated("rare") });
-    assert!(matches!(error, EngineError::WrongType { found: safetensors::Dtype::I32, .. }), "{error:?}");
+    assert!(matches!(&error, EngineError::WrongType { found, .. } if found == "I32"), "{error:?}");
 }
 
 #[test]
@@ -410,156 +396,6 @@ fn tokens_are_checked() {
     assert!(matches!(encode(&[vec![0; 10]]), EngineError::TokenCount { max_tokens: 9, .. }));
     let uneven = TextTokens(vec![[9, 8].map(|length| Chunk::plain(vec![0; length])).into()]);
     assert!(matches!(model.encoders.encode(&[uneven], None).unwrap_err(), EngineError::TokenCount { .. }));
-}
-
-/// The model that candle's operations make, and one for each instruction set of this machine, with its name.
-fn twins(card: &Card, weights: &ModelWeights) -> (Networks, Vec<(String, Networks)>) {
-    let load = |isa| Networks::load_for(card, weights, isa).unwrap();
-    let kernels = Isa::available().into_iter().map(|isa| (format!("{isa:?}"), load(Some(isa)))).collect();
-    (load(None), kernels)
-}
-
-/// Compares kernels with candle's operations, for texts, one to eight rows, odd sizes and pixels.
-fn check_twins(card: &Card, weights: &ModelWeights, sizes: &[(usize, usize)]) {
-    const TOLERANCE: f32 = 1e-5;
-    let (plain, kernels) = twins(card, weights);
-    let tokens = |networks: &Networks| {
-        let all = networks.encode(&texts(card)).unwrap();
-        Tensor::cat(&all.iter().map(|text| &text.tokens).collect::<Vec<_>>(), 0).unwrap()
-    };
-    let (text, condition) = (tokens(&plain), plain.condition(card));
-    let plain = plain.model;
-    for (name, networks) in kernels {
-        let near = |ours: &Tensor, theirs: &Tensor, what: &str| {
-            let difference = difference(ours, theirs);
-            assert!(difference <= TOLERANCE, "{name}: {what} differs by {difference:e}");
-        };
-        near(&tokens(&networks), &text, "text");
-        let own_condition = networks.condition(card);
-        let model = networks.model;
-        for (size, rows) in sizes.iter().flat_map(|size| [1, 2, 3, 8].map(|rows| (*size, rows))) {
-            let (height, width) = size;
-            let rows: Vec<usize> = (0..rows).map(|row| row % 3).collect();
-            let shared = input("latents", (1, card.latent_channels(), height, width));
-            let separate = input("separate", (rows.len(), card.latent_channels(), height, width));
-            for latents in [shared, separate] {
-                let estimate =
-                    |model: &Model, condition| model.unet.forward(&latents, 500.0, condition, &rows).unwrap();
-                let what = format!("the estimate of {} rows at {size:?}", rows.len());
-                near(&estimate(&model, &own_condition), &estimate(&plain, &condition), &what);
-            }
-        }
-        let latents = input("decoded", (2, card.latent_channels(), 5, 7));
-        near(&model.decoder.decode(&latents).unwrap(), &plain.decoder.decode(&latents).unwrap(), "pixels");
-    }
-}
-
-#[test]
-fn every_instruction_set_computes_what_candle_computes() {
-    for case in ["lists", "rare", "pair"] {
-        check_twins(&card_in(&folder(case)), &generated(case), &[(6, 7), (5, 9)]);
-    }
-}
-
-#[test]
-fn threads_change_nothing() {
-    let folder = Path::new("models/mini");
-    let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-    for threads in [1, 3] {
-        pool(threads).install(|| check_twins(&card_in(folder), &on_disk(folder), &[(16, 16)]));
-    }
-}
-
-/// A LoRA's matrices for a tensor: `[rank, inputs]` and `[outputs, rank]`.
-fn matrices(tensor: &str, shape: &[usize], rank: usize) -> [Vec<f32>; 2] {
-    let inputs = shape[1..].iter().product();
-    [weight(&format!("{tensor} down"), &[rank, inputs]), weight(&format!("{tensor} up"), &[shape[0], rank])]
-}
-
-#[test]
-fn loras_are_merged() {
-    const RANK: usize = 3;
-    const ALPHA: f32 = 1.5;
-    const STRENGTH: f64 = -0.7;
-    let card = card_in(&folder("pair"));
-    // A linear layer, one of a text encoder each, a convolution, and a convolution of single places.
-    let adapted = [
-        (
-            "unet",
-            "mid_block.attentions.0.transformer_blocks.1.attn2.to_k.weight",
-            "lora_unet_middle_block_1_transformer_blocks_1_attn2_to_k",
-        ),
-        ("unet", "down_blocks.1.resnets.0.conv1.weight", "lora_unet_down_blocks_1_resnets_0_conv1"),
-        ("unet", "down_blocks.1.resnets.0.conv_shortcut.weight", "lora_unet_input_blocks_3_0_skip_connection"),
-        (
-            "text_encoder",
-            "encoder.layers.0.self_attn.v_proj.weight",
-            "lora_te1_text_model_encoder_layers_0_self_attn_v_proj",
-        ),
-        (
-            "text_encoder_2",
-            "text_model.encoder.layers.1.mlp.fc1.weight",
-            "lora_te2_text_model_encoder_layers_1_mlp_fc1",
-        ),
-    ];
-    let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
-    let mut merged = generated("pair");
-    let lists = [
-        ("unet", &mut merged.unet),
-        ("text_encoder", &mut merged.text_encoder),
-        ("text_encoder_2", &mut merged.text_encoder_2),
-    ];
-    for (part, weights) in lists {
-        let mut all: Vec<(String, Vec<usize>, Vec<f32>)> = listed("pair", part)
-            .into_iter()
-            .map(|(name, shape)| (name.clone(), shape.clone(), weight(&name, &shape)))
-            .collect();
-        for (_, tensor, module) in adapted.iter().filter(|(of, ..)| *of == part) {
-            let (_, shape, values) = all.iter_mut().find(|(name, ..)| name == tensor).unwrap();
-            let [down, up] = matrices(tensor, shape, RANK);
-            let inputs: usize = shape[1..].iter().product();
-            for (at, value) in values.iter_mut().enumerate() {
-                let (row, column) = (at / inputs, at % inputs);
-                let product: f64 =
-                    (0..RANK).map(|r| f64::from(up[row * RANK + r]) * f64::from(down[r * inputs + column])).sum();
-                *value += (STRENGTH * f64::from(ALPHA) / RANK as f64 * product) as f32;
-            }
-            let mut places = shape[2..].to_vec();
-            let down_shape = [vec![RANK, shape[1]], places.clone()].concat();
-            places.fill(1);
-            tensors.push((format!("{module}.lora_down.weight"), down_shape, down));
-            tensors.push((format!("{module}.lora_up.weight"), [vec![shape[0], RANK], places].concat(), up));
-            tensors.push((format!("{module}.alpha"), Vec::new(), vec![ALPHA]));
-        }
-        *weights = vec![Weights::Embedded(serialized(&all).leak())];
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("lora.safetensors");
-    std::fs::write(&path, serialized(&tensors)).unwrap();
-    let with = |path: &Path, strength| ModelWeights {
-        loras: vec![LoraFile { path: path.to_owned(), strength }],
-        ..generated("pair")
-    };
-    let estimate = |weights: &ModelWeights| {
-        let networks = load(&card, weights).unwrap();
-        let latents = input("latents", (1, 4, 6, 7));
-        networks.model.unet.forward(&latents, 500.0, &networks.condition(&card), &[0, 1, 2]).unwrap()
-    };
-    let (ours, wanted, without) = (estimate(&with(&path, STRENGTH)), estimate(&merged), estimate(&generated("pair")));
-    assert!(difference(&ours, &wanted) < 1e-5);
-    assert!(difference(&without, &wanted) > 1e-2, "the LoRA must matter for this test to mean something");
-    assert!(difference(&without, &estimate(&with(&path, 0.0))) == 0.0);
-
-    // For another model: a matrix of another width.
-    let (_, shape, values) = &mut tensors[0];
-    shape[1] += 1;
-    values.resize(shape.iter().product(), 0.0);
-    std::fs::write(&path, serialized(&tensors)).unwrap();
-    let error = fault(&card, &with(&path, 1.0)).to_string();
-    assert!(
-        error.contains("does not fit the model: `lora_unet_middle_block_1") && error.contains("[3, 41]"),
-        "{error}"
-    );
 }
 
 fn serialized(tensors: &[(String, Vec<usize>, Vec<f32>)]) -> Vec<u8> {
@@ -612,31 +448,5 @@ fn weights_keep_the_mean() {
     let ratio = mean(&plain) / mean(&scaled);
     for (ours, theirs) in weighted.iter().flatten().zip(scaled.iter().flatten()) {
         assert!((f64::from(*ours) - f64::from(*theirs) * ratio).abs() < 1e-4, "{ours} {theirs} {ratio}");
-    }
-}
-
-#[test]
-fn a_decoder_that_overflows_is_done_again() {
-    let mut card = card_in(&folder("pair"));
-    let AutoencoderCard::Kl(vae) = &mut card.autoencoder else { panic!("the case has this kind") };
-    vae.force_upcast = false;
-    let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = listed("pair", "vae")
-        .into_iter()
-        .map(|(name, shape)| (name.clone(), shape.clone(), weight(&name, &shape)))
-        .collect();
-    // What the norms behind it take out again, in f32.
-    let loud = tensors.iter_mut().find(|(name, ..)| name == "decoder.conv_in.weight").unwrap();
-    loud.2.iter_mut().for_each(|value| *value *= 1e6);
-    let weights = ModelWeights { vae: vec![Weights::Embedded(serialized(&tensors).leak())], ..generated("pair") };
-    let recipe = "sega 1\nmodel \"x\"\nprompt \"a\"\nseed 1\nsize 16x16\nsteps 1\nscheduler ddim\nguidance 1\n";
-    let recipe = sega::recipe::parse(&sega::source::Source::new("a.sega", recipe)).recipe.unwrap();
-    let plan = sega::plan::build(&recipe, &card).unwrap();
-    for (precision, overflows) in [(Precision::F16, true), (Precision::F32, false)] {
-        let encoders = TextEncoders::load(&card, &weights, precision).unwrap();
-        let texts = encoders.encode(&[TextTokens::default()], None).unwrap();
-        let painter = sega::engine::render::Painter::load(&card, &weights, precision).unwrap();
-        let condition = painter.condition(&plan, &texts).unwrap();
-        let rendered = painter.render(&plan, &condition, 1, &mut |_| std::ops::ControlFlow::Continue(())).unwrap();
-        assert_eq!(rendered.overflowed, overflows, "{precision:?}");
     }
 }

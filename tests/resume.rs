@@ -126,7 +126,7 @@ fn another_model_shares_nothing() {
 /// Keys are the same on every platform: these were computed once.
 #[test]
 fn keys_are_stable() {
-    let solvers = ["ddim", "ddpm", "euler", "euler-ancestral", "dpmpp-2m", "pndm", "lms", "heun", "unipc"];
+    let solvers = ["ddim", "ddpm", "euler", "euler-ancestral", "dpmpp-2m", "pndm", "lms", "heun", "unipc", "lcm"];
     let mut lines: Vec<String> = solvers
         .iter()
         .map(|solver| {
@@ -155,7 +155,7 @@ impl Sketch {
         let [prompt, seed, size, scheduler, steps, guidance, negative, rule, eta] = self.head;
         let compat = rule % 4 == 0;
         let schedulers =
-            ["ddim", "ddpm", "euler", "euler-ancestral", "dpmpp-2m", "pndm", "lms", "heun", "unipc", "ddim"];
+            ["ddim", "ddpm", "euler", "euler-ancestral", "dpmpp-2m", "pndm", "lms", "heun", "unipc", "lcm"];
         let scheduler = of(&schedulers, scheduler);
         let mut text = format!(
             "sega 1\nmodel \"mini\"\nprompt \"{}\"\nseed {}\nsize {}\nscheduler {scheduler}\nsteps {}\nguidance {}\n",

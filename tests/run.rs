@@ -279,6 +279,22 @@ fn a_file_that_cannot_be_written_whole_leaves_nothing() {
 }
 
 #[test]
+fn less_memory_paints_the_same_picture() {
+    let scene = Scene::new(QUICK);
+    let latents = |arguments: &[&str]| {
+        check(&scene, &[&["run", "a.sega", "--force", "--latents", "a.safetensors"], arguments].concat(), 0, &[]);
+        fs::read(scene.path("a.safetensors")).unwrap()
+    };
+    let wanted = latents(&[]);
+    for arguments in [["--memory", "64G"], ["--memory", "1 GiB"], ["--rows", "1"]] {
+        assert!(latents(&arguments) == wanted, "{arguments:?}");
+    }
+    let little = ["run", "a.sega", "--force", "--memory", "0.1g"];
+    check(&scene, &little, 2, &["`--memory` allows 0.1 GiB", "--precision bf16"]);
+    check(&scene, &["run", "a.sega", "--force", "--memory", "much"], 2, &["as in `8G`"]);
+}
+
+#[test]
 #[cfg(unix)]
 fn an_interrupted_render_leaves_nothing() {
     let scene = Scene::new(&QUICK.replace("steps   3", "steps   900").replace("64x64", "128x128"));

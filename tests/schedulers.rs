@@ -21,12 +21,24 @@ struct Case {
     karras: bool,
     #[serde(default)]
     zero_snr: bool,
+    #[serde(default = "distilled_steps")]
+    distilled: usize,
+    #[serde(default = "timestep_scaling")]
+    scaling: f64,
     eta: f64,
     steps: u32,
     timesteps: [f64; 3],
     evaluations: usize,
     draws: usize,
     sample: [f64; 3],
+}
+
+fn distilled_steps() -> usize {
+    50
+}
+
+fn timestep_scaling() -> f64 {
+    10.0
 }
 
 /// Both sides run in double precision.
@@ -46,6 +58,8 @@ fn config(kind: SchedulerKind) -> SchedulerConfig {
         steps_offset: 1,
         set_alpha_to_one: None,
         sigmas: Sigmas::Plain,
+        distilled_steps: distilled_steps(),
+        timestep_scaling: timestep_scaling(),
     }
 }
 
@@ -98,6 +112,8 @@ fn check(kind: SchedulerKind, case: &Case) -> f64 {
         steps_offset: case.offset,
         set_alpha_to_one: case.alpha_to_one,
         sigmas: if case.karras { Sigmas::Karras } else { Sigmas::Plain },
+        distilled_steps: case.distilled,
+        timestep_scaling: case.scaling,
         ..config(kind)
     };
     let sampling = Sampling { eta: Eta::new(case.eta).unwrap(), ..sampling(case.steps) };
@@ -178,7 +194,7 @@ proptest! {
         picture in -2.0..2.0f64,
         noise in -2.0..2.0f64,
     ) {
-        prop_assume!(!matches!(kind, SchedulerKind::Ddpm | SchedulerKind::EulerAncestral));
+        prop_assume!(!matches!(kind, SchedulerKind::Ddpm | SchedulerKind::EulerAncestral | SchedulerKind::Lcm));
         // pndm averages velocities of different noise levels, as the reference does: then it is not exact.
         let prediction = if velocity && kind != SchedulerKind::Pndm { Prediction::Velocity } else { Prediction::Epsilon };
         let config = SchedulerConfig { prediction, set_alpha_to_one: Some(true), ..config(kind) };
@@ -227,6 +243,12 @@ fn what_cannot_be_is_said() {
         of(SchedulerKind::Ddim, &|s| s.sigmas = Some(Sigmas::Karras)),
         Err(ScheduleError::NoKarras { .. })
     ));
+    assert!(matches!(
+        of(SchedulerKind::Lcm, &|s| s.spacing = Some(Spacing::Trailing)),
+        Err(ScheduleError::NoSpacing { .. })
+    ));
+    let distilled = |s: &mut Sampling| s.steps = Steps::new(51).unwrap();
+    assert!(matches!(of(SchedulerKind::Lcm, &distilled), Err(ScheduleError::MoreThanDistilled { distilled: 50, .. })));
     let all = |s: &mut Sampling| s.steps = Steps::new(1000).unwrap();
     assert!(matches!(of(SchedulerKind::Ddim, &all), Err(ScheduleError::BeyondTraining { timestep: 1000.0, .. })));
     let few = SchedulerConfig { train_timesteps: 10, ..config(SchedulerKind::Ddim) };

@@ -70,9 +70,31 @@ pub(super) struct RunArgs {
     pub(super) latents: Option<PathBuf>,
     #[command(flatten)]
     pub(super) network: NetworkArgs,
+    /// Keep to so much memory, such as `8G`: fewer texts at once where needed, the same picture
+    #[arg(long, value_name = "SIZE", value_parser = memory, conflicts_with = "rows")]
+    pub(super) memory: Option<u64>,
     /// Replace files that exist
     #[arg(long)]
     pub(super) force: bool,
+}
+
+/// Bytes as people write them: `8G`, `8 GiB`, `1.5g`, `6000M`.
+#[cfg(feature = "engine")]
+fn memory(text: &str) -> Result<u64, String> {
+    let lower = text.trim().to_lowercase();
+    let number = lower.trim_end_matches("ib").trim_end_matches('b');
+    let (number, unit) = match number.char_indices().next_back() {
+        Some((at, 'k')) => (&number[..at], 1u64 << 10),
+        Some((at, 'm')) => (&number[..at], 1 << 20),
+        Some((at, 'g')) => (&number[..at], 1 << 30),
+        Some((at, 't')) => (&number[..at], 1 << 40),
+        _ => (number, 1),
+    };
+    let bytes = number.trim().parse::<f64>().ok().map(|number| number * unit as f64);
+    bytes
+        .filter(|bytes| bytes.is_finite() && *bytes >= 1.0)
+        .map(|bytes| bytes as u64)
+        .ok_or_else(|| "take a number and `M` or `G`, as in `8G`".to_owned())
 }
 
 /// How the networks compute.

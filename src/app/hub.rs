@@ -7,6 +7,8 @@ use super::Failure;
 use super::report::Report;
 use crate::model::files::{FilesError, Found, ModelFiles};
 use crate::model::hub::{HubId, HubSettings, Wanted};
+#[cfg(feature = "engine")]
+use crate::model::lora::LoraFile;
 use crate::recipe::Recipe;
 
 /// The hub that is asked where `HF_ENDPOINT` names no other.
@@ -74,6 +76,26 @@ pub(super) fn find(
         None => path,
     };
     files.with_autoencoder(path).map_err(|error: FilesError| error.into())
+}
+
+/// Finds the LoRAs that a recipe names: a file or a folder, relative to the recipe's own, or else a hub's.
+#[cfg(feature = "engine")]
+pub(super) fn find_loras(
+    recipe: &Recipe,
+    folder: &Path,
+    report: &mut Report,
+    interrupted: &dyn Fn() -> bool,
+) -> Result<Vec<LoraFile>, Failure> {
+    let mut loras = Vec::with_capacity(recipe.loras.len());
+    for lora in &recipe.loras {
+        let (name, strength) = (&lora.source.value, lora.strength.get());
+        let on_hub = HubId::parse(name).filter(|_| !folder.join(name).exists());
+        loras.push(match on_hub {
+            Some(id) => LoraFile { path: get(&id, Wanted::Lora, Asked::Once, report, interrupted)?, strength },
+            None => LoraFile::locate(name, folder, strength)?,
+        });
+    }
+    Ok(loras)
 }
 
 /// Whether what is in the cache will do.

@@ -118,9 +118,9 @@ fn as_json(model: &CachedModel) -> serde_json::Value {
 fn add(id: &HubId, half: bool, report: &mut Report, interruption: &Interruption) -> Result<(), Failure> {
     let mut fetch = |wanted| get(id, wanted, Asked::Anew, report, &|| interruption.raised());
     let path = match fetch(Wanted::Model { half }) {
-        // What is no model may be an autoencoder for one.
+        // What is no model may be an autoencoder for one, or a LoRA.
         Err(Failure::Run(error)) if matches!(error.downcast_ref(), Some(HubError::NotAModel { .. })) => {
-            fetch(Wanted::Autoencoder { half }).map_err(|_| Failure::Run(error))?
+            fetch(Wanted::Autoencoder { half }).or_else(|_| fetch(Wanted::Lora)).map_err(|_| Failure::Run(error))?
         }
         other => other?,
     };

@@ -10,10 +10,11 @@ use serde_json::json;
 
 use super::Failure;
 use super::cli::RunArgs;
+use super::hub::find_loras;
 use super::input::{folder_of, is_stdin, load};
 use super::interruption::Interruption;
 use super::report::{Report, steps_per_second};
-use super::session::{KnownModel, LoadedModel, locate_loras, overflow_warning, plan_for};
+use super::session::{KnownModel, LoadedModel, overflow_warning, plan_for};
 use crate::artifact::{self, ArtifactError, Existing, Prepared};
 use crate::engine::render::Rendered;
 use crate::engine::{EngineError, Precision};
@@ -42,7 +43,7 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
     let folder = folder_of(&args.recipe);
     let wanted = Wanted::Model { half: args.network.precision != Precision::F32 };
     let known = KnownModel::read(&recipe, folder, wanted, report, &|| interruption.raised())?;
-    let loras = locate_loras(&recipe, folder)?;
+    let loras = find_loras(&recipe, folder, report, &|| interruption.raised())?;
     let plan = plan_for(&recipe, &known, &checked.file, &source, report)?;
 
     let existing = if args.force || recipe.overwrite { Existing::Replace } else { Existing::Keep };
@@ -77,7 +78,7 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
         artifact::may_write(path, existing)?;
     }
 
-    let model = LoadedModel::load(&known, &plan, loras, args.network, report)?;
+    let model = LoadedModel::load(&known, &plan, loras, args.network, args.memory, report)?;
     for (seed, outputs) in seeds.iter().zip(&outputs) {
         let bar = report.progress(&outputs.picture.display().to_string(), recipe.steps.get());
         let began = Instant::now();

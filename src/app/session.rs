@@ -101,25 +101,32 @@ pub(super) use identity::Stamp;
 #[cfg(feature = "watch")]
 use loaded::{EncodedText, TextReader, load_painter, warnings, weights};
 #[cfg(feature = "engine")]
-pub(super) use loaded::{LoadedModel, locate_loras, overflow_warning};
+pub(super) use loaded::{LoadedModel, overflow_warning};
 #[cfg(feature = "watch")]
 pub(super) use studio::{Order, Painted, Studio, StudioModel};
 
 #[cfg(feature = "engine")]
 mod loaded {
-    use std::path::Path;
-
     use super::{Failure, KnownModel, Report};
     use crate::app::cli::NetworkArgs;
+    use crate::engine::memory::Needs;
     use crate::engine::network::{Condition, TextVectors};
     use crate::engine::render::Painter;
     use crate::engine::texts::TextEncoders;
     use crate::engine::{EngineError, ModelWeights, Precision};
     use crate::model::files::FilesError;
-    use crate::model::lora::{LoraError, LoraFile};
+    use crate::model::lora::LoraFile;
     use crate::model::prompt::Tokenizers;
     use crate::plan::Plan;
-    use crate::recipe::Recipe;
+
+    /// A render that does not fit the memory that it may take.
+    #[derive(Debug, thiserror::Error)]
+    #[error("`--memory` allows {given}, and this render takes about {needed} even with one text at a time; {hint}")]
+    struct TooLittleMemory {
+        given: String,
+        needed: String,
+        hint: &'static str,
+    }
 
     /// The first words of a text.
     fn beginning(text: &str) -> String {
@@ -132,12 +139,6 @@ mod loaded {
     /// What to say of a picture whose decoder overflowed.
     pub(in crate::app) fn overflow_warning(precision: Precision) -> String {
         format!("the autoencoder overflows in {}: the picture was decoded in f32", precision.name())
-    }
-
-    /// Finds the LoRAs that a recipe names; relative paths start from its folder.
-    pub(in crate::app) fn locate_loras(recipe: &Recipe, folder: &Path) -> Result<Vec<LoraFile>, LoraError> {
-        let locate = |lora: &crate::recipe::Lora| LoraFile::locate(&lora.source.value, folder, lora.strength.get());
-        recipe.loras.iter().map(locate).collect()
     }
 
     /// A text as the text encoders see it.
@@ -201,9 +202,12 @@ mod loaded {
             plan: &Plan,
             loras: Vec<LoraFile>,
             network: NetworkArgs,
+            memory: Option<u64>,
             report: &mut Report,
         ) -> Result<Self, Failure> {
             let weights = weights(known, loras)?;
+            let rows = memory.map(|memory| fitting_rows(known, &weights, plan, network.precision, memory));
+            let network = NetworkArgs { rows: rows.transpose()?.or(network.rows), ..network };
             let reader = TextReader::load(known, &weights, network.precision)?;
             let texts = plan.texts.iter().map(|text| reader.encode(text, plan)).collect::<Result<Vec<_>, _>>()?;
             drop(reader);
@@ -213,6 +217,26 @@ mod loaded {
             let condition = painter.condition(plan, &texts)?;
             Ok(Self { painter, condition })
         }
+    }
+
+    /// How many rows of a plan can be evaluated at once within so many bytes.
+    fn fitting_rows(
+        known: &KnownModel,
+        weights: &ModelWeights,
+        plan: &Plan,
+        precision: Precision,
+        memory: u64,
+    ) -> Result<u32, Failure> {
+        let needs = Needs::of(&known.card, weights, plan.latents, precision)?;
+        let most = plan.steps.iter().map(|step| step.rows.len()).max().unwrap_or(1);
+        let rows = needs.rows_within(memory, most);
+        let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30));
+        let (given, needed) = (gib(memory), gib(needs.with_rows(1)));
+        let hint = match precision {
+            Precision::F32 => "give more, take a smaller size, or take `--precision bf16`, which halves the weights",
+            Precision::F16 | Precision::BF16 => "give more, or take a smaller size",
+        };
+        rows.map(|rows| rows as u32).ok_or_else(|| TooLittleMemory { given, needed, hint }.into())
     }
 
     /// Reads the weights of what paints.

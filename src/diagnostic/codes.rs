@@ -255,7 +255,8 @@ codes! {
     /// A setting that the scheduler does not have.
     SchedulerLacks = "E0404" Error
     "`eta` adds noise back and belongs to `ddim` alone. `sigmas karras` is a spread of noise levels for the schedulers \
-     that step in them: `euler`, `dpmpp-2m`, `lms`, `heun`, `unipc`."
+     that step in them: `euler`, `dpmpp-2m`, `lms`, `heun`, `unipc`. `lcm` has no `spacing`: its timesteps are those \
+     that the model was distilled at."
     wrong "scheduler euler\neta 0.5" right "scheduler ddim\neta 0.5"
 
     /// Something that the model cannot do.
@@ -293,6 +294,12 @@ codes! {
     RepeatedSeed = "W0505" Warning
     "The same seed gives the same picture, so a seed that stands twice in the list paints the same picture twice."
     wrong "seed [1, 2, 1]" right "seed [1, 2]"
+
+    /// A LoRA in a text, as other tools take it.
+    LoraInText = "W0506" Warning
+    "Some tools read `<lora:name:0.8>` in a prompt as the LoRA of that name. Here a LoRA has a block of its own, since it \
+     changes the model and not the text; in a text the tag would be read as words."
+    wrong "prompt \"a cat <lora:detail:0.8>\"" right "lora detail \"detail.safetensors\" { strength 0.8 }"
 }
 
 impl fmt::Display for Code {

@@ -1,69 +1,67 @@
-//! Weights by name: safetensors files, mapped into memory or embedded in the binary, as the parameters of a network.
+//! Weights by name: safetensors files, or those embedded in the binary, as the parameters of a network.
 //!
-//! Three borrows deep, so that nothing is copied before a tensor is asked for: a [`Checkpoint`] holds the bytes, its
-//! [`Tensors`] the headers, and [`Parameters`] a position among the names.
+//! A [`Checkpoint`] holds the files and their headers, its [`Tensors`] the names, and [`Parameters`] a position among
+//! them. A tensor's numbers are read when it is asked for, and nothing else is kept: files are not mapped into memory, whose
+//! pages would count beside those of the network that is made from them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Display;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 
-use candle_core::safetensors::{Load, MmapedFile};
 use candle_core::{DType, Device, Shape, Tensor};
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
 
 use super::EngineError;
 use super::kernel::Isa;
 use super::lora::Patch;
 use crate::model::files::Weights;
-use crate::model::header::{Header, HeaderError};
+use crate::model::header::{Header, HeaderError, TensorInfo};
 use crate::model::single_file::{Origin, Section};
 
-/// The bytes of one part's weights.
+/// The files of one part's weights.
 pub struct Checkpoint {
     sources: Vec<Source>,
 }
 
-struct Source {
+/// One of them.
+pub(super) struct Source {
     name: String,
     bytes: Bytes,
+    header: Header,
     /// Which of the file's tensors they are, where it holds others too.
     section: Option<Section>,
 }
 
 enum Bytes {
     Embedded(&'static [u8]),
-    Mapped(MmapedFile),
+    File(File),
 }
 
 impl Checkpoint {
-    /// Opens all shards of a part.
+    /// Opens all shards of a part and reads their headers.
     pub fn open(weights: &[Weights]) -> Result<Self, EngineError> {
         let sources = weights.iter().map(Source::open).collect::<Result<_, _>>()?;
         Ok(Self { sources })
     }
 
-    /// Reads the headers. A tensor that two shards hold is taken from the last.
-    pub fn tensors(&self) -> Result<Tensors<'_>, EngineError> {
-        let shards = self
-            .sources
-            .iter()
-            .map(|source| Ok(Shard { name: &source.name, tensors: source.header()? }))
-            .collect::<Result<Vec<_>, EngineError>>()?;
+    /// The tensors of all shards. One that two shards hold is taken from the last.
+    pub fn tensors(&self) -> Tensors<'_> {
         let mut places = HashMap::new();
-        for (index, (shard, source)) in shards.iter().zip(&self.sources).enumerate() {
-            let stored = shard.tensors.names();
+        for (index, source) in self.sources.iter().enumerate() {
+            let stored = source.header.tensors.keys().map(String::as_str);
             let names = match source.section {
-                Some(section) => section.names(stored.into_iter()),
-                None => stored.into_iter().map(|name| (name.to_owned(), Origin::plain(name))).collect(),
+                Some(section) => section.names(stored),
+                None => stored.map(|name| (name.to_owned(), Origin::plain(name))).collect(),
             };
             places.extend(names.into_iter().map(|(name, origin)| (name, (index, origin))));
         }
-        Ok(Tensors { shards, places, patches: Vec::new() })
+        Tensors { sources: &self.sources, places, patches: Vec::new() }
     }
 
-    /// The header of each shard.
-    pub(super) fn headers(&self) -> impl Iterator<Item = Result<SafeTensors<'_>, EngineError>> {
-        self.sources.iter().map(Source::header)
+    /// The shards.
+    pub(super) fn sources(&self) -> &[Source] {
+        &self.sources
     }
 }
 
@@ -72,57 +70,76 @@ impl Source {
         let (path, section) = match weights {
             Weights::Embedded(bytes) => {
                 let name = "the embedded model".to_owned();
-                return Ok(Self { name, bytes: Bytes::Embedded(bytes), section: None });
+                let header = Header::parse(bytes)
+                    .map_err(|fault| EngineError::Corrupt { file: name.clone(), fault: fault.to_string() })?;
+                return Ok(Self { name, bytes: Bytes::Embedded(bytes), header, section: None });
             }
             Weights::File(path) => (path, None),
             Weights::Section { file, section } => (file, Some(*section)),
         };
         let name = path.display().to_string();
-        // Read here first: the libraries' own words bury the system's, and do not say which tensor is at fault.
-        Header::read(path).map_err(|error| match error {
+        let header = Header::read(path).map_err(|error| match error {
             HeaderError::Unreadable { cause, .. } => EngineError::Open { file: name.clone(), source: cause },
             HeaderError::Corrupt { fault, .. } => EngineError::Corrupt { file: name.clone(), fault: fault.to_string() },
         })?;
-        // SAFETY: the map is only read. Should another program change the file meanwhile, the numbers read
-        // are wrong, or the process is stopped where the file was cut; every reader of mapped weights lives
-        // with that, and checkpoints are written once.
-        let file = unsafe { MmapedFile::new(path) }
-            .map_err(|source| EngineError::Map { file: name.clone(), source: cause(source) })?;
-        Ok(Self { name, bytes: Bytes::Mapped(file), section })
+        let file = File::open(path).map_err(|source| EngineError::Open { file: name.clone(), source })?;
+        Ok(Self { name, bytes: Bytes::File(file), header, section })
     }
 
-    fn header(&self) -> Result<SafeTensors<'_>, EngineError> {
+    pub(super) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The tensor of this name, as it is stored.
+    pub(super) fn tensor(&self, name: &str, device: &Device) -> Result<Tensor, EngineError> {
+        let missing = || EngineError::MissingTensor { files: format!("`{}`", self.name), tensor: name.to_owned() };
+        self.read(name, self.header.tensors.get(name).ok_or_else(missing)?, device)
+    }
+
+    /// The numbers that `info` describes; `name` is for messages.
+    fn read(&self, name: &str, info: &TensorInfo, device: &Device) -> Result<Tensor, EngineError> {
+        let dtype = match info.dtype.as_str() {
+            "F64" => DType::F64,
+            "F32" => DType::F32,
+            "F16" => DType::F16,
+            "BF16" => DType::BF16,
+            _ => {
+                let (file, tensor) = (self.name.clone(), name.to_owned());
+                return Err(EngineError::WrongType { file, tensor, found: info.dtype.clone() });
+            }
+        };
+        let (start, end) = info.data_offsets;
+        let bytes = self.bytes(start, end - start).map_err(|source| self.unreadable(source))?;
+        Ok(Tensor::from_raw_buffer(&bytes, dtype, &info.shape, device)?)
+    }
+
+    /// Bytes of the tensors' numbers.
+    fn bytes(&self, start: usize, length: usize) -> std::io::Result<Cow<'static, [u8]>> {
+        let at = self.header.data_start + start as u64;
         match &self.bytes {
-            Bytes::Embedded(bytes) => SafeTensors::deserialize(bytes).map_err(|reason| self.corrupt(reason)),
-            Bytes::Mapped(file) => file.deserialize().map_err(|error| match cause(error) {
-                candle_core::Error::SafeTensor(reason) => self.corrupt(reason),
-                other => EngineError::Tensor(other),
-            }),
+            // The header was checked against the length.
+            Bytes::Embedded(all) => Ok(Cow::Borrowed(&all[at as usize..][..length])),
+            Bytes::File(file) => {
+                let mut file = file;
+                let mut bytes = Vec::with_capacity(length);
+                file.seek(SeekFrom::Start(at))?;
+                file.take(length as u64).read_to_end(&mut bytes)?;
+                if bytes.len() < length {
+                    return Err(std::io::ErrorKind::UnexpectedEof.into());
+                }
+                Ok(Cow::Owned(bytes))
+            }
         }
     }
 
-    fn corrupt(&self, fault: impl Display) -> EngineError {
-        EngineError::Corrupt { file: self.name.clone(), fault: fault.to_string() }
+    fn unreadable(&self, source: std::io::Error) -> EngineError {
+        EngineError::Open { file: self.name.clone(), source }
     }
-}
-
-/// The error inside candle's wrappings (path, backtrace), which would drown the message.
-fn cause(error: candle_core::Error) -> candle_core::Error {
-    use candle_core::Error::{Context, WithBacktrace, WithPath};
-    match error {
-        WithPath { inner, .. } | WithBacktrace { inner, .. } | Context { inner, .. } => cause(*inner),
-        other => other,
-    }
-}
-
-struct Shard<'a> {
-    name: &'a str,
-    tensors: SafeTensors<'a>,
 }
 
 /// The names, types and shapes of one part's weights, and where their bytes are.
 pub struct Tensors<'a> {
-    shards: Vec<Shard<'a>>,
+    sources: &'a [Source],
     /// For each name the shard that has the tensor, and what it is there.
     places: HashMap<String, (usize, Origin)>,
     patches: Vec<Patch<'a>>,
@@ -134,6 +151,12 @@ impl<'s> Tensors<'s> {
         Self { patches, ..self }
     }
 
+    /// How many numbers they have together.
+    pub(super) fn numbers(&self) -> u64 {
+        let of = |name: &str| self.shape(name).map_or(0, |shape| shape.iter().map(|side| *side as u64).product());
+        self.names().map(of).sum()
+    }
+
     /// The names of all tensors.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.places.keys().map(String::as_str)
@@ -141,9 +164,9 @@ impl<'s> Tensors<'s> {
 
     /// The shape of a tensor, if it is there.
     pub(super) fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        let (shard, origin) = self.places.get(name)?;
-        let stored = self.shards[*shard].tensors.tensor(&origin.stored).ok()?;
-        let mut shape = take(&stored, origin)?.shape().to_vec();
+        let (source, origin) = self.places.get(name)?;
+        let stored = self.sources[*source].header.tensors.get(&origin.stored)?;
+        let mut shape = take(stored, origin)?.shape;
         if origin.transposed {
             shape.reverse();
         }
@@ -160,30 +183,23 @@ impl<'s> Tensors<'s> {
     fn load(&self, name: &str, expected: &Shape, device: &Device, dtype: DType) -> Result<Tensor, EngineError> {
         let missing = || EngineError::MissingTensor { files: self.describe(), tensor: name.to_owned() };
         let (index, origin) = self.places.get(name).ok_or_else(missing)?;
-        let shard = &self.shards[*index];
-        let stored = shard.tensors.tensor(&origin.stored).map_err(|_| missing())?;
+        let source = &self.sources[*index];
+        let stored = source.header.tensors.get(&origin.stored).ok_or_else(missing)?;
         let wrong_shape = |found: &[usize]| EngineError::WrongShape {
-            file: shard.name.to_owned(),
+            file: source.name.clone(),
             tensor: origin.stored.clone(),
             found: found.to_vec(),
             expected: expected.dims().to_vec(),
         };
-        let view = take(&stored, origin).ok_or_else(|| wrong_shape(stored.shape()))?;
-        let mut shape = view.shape().to_vec();
+        let taken = take(stored, origin).ok_or_else(|| wrong_shape(&stored.shape))?;
+        let mut shape = taken.shape.clone();
         if origin.transposed {
             shape.reverse();
         }
         if shape != expected.dims() {
             return Err(wrong_shape(&shape));
         }
-        if !matches!(view.dtype(), Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64) {
-            return Err(EngineError::WrongType {
-                file: shard.name.to_owned(),
-                tensor: origin.stored.clone(),
-                found: view.dtype(),
-            });
-        }
-        let mut tensor = view.load(device)?;
+        let mut tensor = source.read(&origin.stored, &taken, device)?;
         if origin.transposed {
             tensor = tensor.t()?.contiguous()?;
         }
@@ -196,28 +212,28 @@ impl<'s> Tensors<'s> {
     }
 
     fn describe(&self) -> String {
-        let names: Vec<String> = self.shards.iter().map(|shard| format!("`{}`", shard.name)).collect();
+        let names: Vec<String> = self.sources.iter().map(|source| format!("`{}`", source.name)).collect();
         names.join(" and ")
     }
 }
 
 /// The tensor that `origin` makes of a stored one, where it lies and still as it lies; `None` where the stored one has
 /// not the shape for that.
-fn take<'a>(stored: &TensorView<'a>, origin: &Origin) -> Option<TensorView<'a>> {
-    let (mut shape, mut data) = (stored.shape().to_vec(), stored.data());
+fn take(stored: &TensorInfo, origin: &Origin) -> Option<TensorInfo> {
+    let (mut shape, (mut start, mut end)) = (stored.shape.clone(), stored.data_offsets);
     if origin.point && shape.len() > 2 && shape[2..].iter().all(|side| *side == 1) {
         shape.truncate(2);
     }
     if let Some(third) = origin.third {
         let rows = shape.first_mut().filter(|rows| rows.is_multiple_of(3))?;
         *rows /= 3;
-        let length = data.len() / 3;
-        data = &data[third * length..(third + 1) * length];
+        let length = (end - start) / 3;
+        (start, end) = (start + third * length, start + (third + 1) * length);
     }
     if origin.transposed && shape.len() != 2 {
         return None;
     }
-    TensorView::new(stored.dtype(), shape, data).ok()
+    Some(TensorInfo { dtype: stored.dtype.clone(), shape, data_offsets: (start, end) })
 }
 
 /// A position among the names of a part's weights, from which a layer takes its tensors.

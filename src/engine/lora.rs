@@ -1,18 +1,14 @@
 //! LoRAs merged into weights while those are read: W + c (alpha / rank) B A, tensor by tensor.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::Read;
 
-use candle_core::safetensors::Load;
 use candle_core::{DType, Device, Tensor};
-use safetensors::SafeTensors;
-use safetensors::tensor::TensorView;
 use serde_json::Value;
 
-use super::checkpoint::{Checkpoint, Tensors};
+use super::checkpoint::{Checkpoint, Source};
 use super::{EngineError, ModelWeights};
 use crate::model::files::Weights;
+use crate::model::header::Header;
 use crate::model::lora::{Adapted, LoraError, Part, resolve};
 
 /// The LoRAs of a model, each with its place in it.
@@ -34,7 +30,7 @@ struct Lora {
 pub(super) struct Patch<'a> {
     lora: &'a Lora,
     part: Part,
-    tensors: SafeTensors<'a>,
+    source: &'a Source,
 }
 
 impl Loras {
@@ -48,8 +44,7 @@ impl Loras {
             (Part::TextEncoder, Checkpoint::open(&weights.text_encoder)?),
             (Part::TextEncoder2, Checkpoint::open(&weights.text_encoder_2)?),
         ];
-        let parts = parts.iter().map(|(part, checkpoint)| Ok((*part, checkpoint.tensors()?)));
-        let parts = parts.collect::<Result<Vec<(Part, Tensors<'_>)>, EngineError>>()?;
+        let parts: Vec<_> = parts.iter().map(|(part, checkpoint)| (*part, checkpoint.tensors())).collect();
         let mut all = Vec::with_capacity(weights.loras.len());
         for file in weights.loras.iter().filter(|file| file.strength != 0.0) {
             let checkpoint = Checkpoint::open(&[Weights::File(file.path.clone())])?;
@@ -60,45 +55,40 @@ impl Loras {
                 alphas: HashMap::new(),
                 checkpoint,
             };
-            for header in lora.checkpoint.headers() {
-                let header = header?;
+            for source in lora.checkpoint.sources() {
+                let header = source.header();
                 let names =
                     parts.iter().flat_map(|(part, tensors)| tensors.names().map(|name| (*part, name.to_owned())));
-                lora.adapted = resolve(&lora.name, header.names(), names)?;
+                lora.adapted = resolve(&lora.name, header.tensors.keys().map(String::as_str), names)?;
                 for ((part, tensor), adapted) in &lora.adapted {
                     let of_part = parts.iter().find(|(known, _)| known == part);
                     let expected = of_part.and_then(|(_, tensors)| tensors.shape(tensor)).unwrap_or_default();
-                    lora.check(&header, tensor, adapted, expected)?;
+                    lora.check(header, tensor, adapted, expected)?;
                 }
             }
-            lora.alphas = metadata_alphas(&lora)?;
+            for source in lora.checkpoint.sources() {
+                lora.alphas = metadata_alphas(&lora.name, source.header())?;
+            }
             all.push(lora);
         }
         Ok(Self { all })
     }
 
     /// What the LoRAs do to a part, in the order of the recipe.
-    pub(super) fn patches(&self, part: Part) -> Result<Vec<Patch<'_>>, EngineError> {
-        let mut patches = Vec::new();
-        for lora in &self.all {
-            for tensors in lora.checkpoint.headers() {
-                patches.push(Patch { lora, part, tensors: tensors? });
-            }
-        }
-        Ok(patches)
+    pub(super) fn patches(&self, part: Part) -> Vec<Patch<'_>> {
+        let of_lora = |lora| Lora::patches(lora, part);
+        self.all.iter().flat_map(of_lora).collect()
     }
 }
 
 impl Lora {
+    fn patches(&self, part: Part) -> impl Iterator<Item = Patch<'_>> {
+        self.checkpoint.sources().iter().map(move |source| Patch { lora: self, part, source })
+    }
+
     /// Whether the product of the matrices has the tensor's form.
-    fn check(
-        &self,
-        header: &SafeTensors<'_>,
-        tensor: &str,
-        adapted: &Adapted,
-        expected: Vec<usize>,
-    ) -> Result<(), EngineError> {
-        let shape = |key: &str| header.tensor(key).map(|view| view.shape().to_vec()).unwrap_or_default();
+    fn check(&self, header: &Header, tensor: &str, adapted: &Adapted, expected: Vec<usize>) -> Result<(), EngineError> {
+        let shape = |key: &str| header.shape(key).unwrap_or_default().to_vec();
         let (down, up) = (shape(&adapted.down), shape(&adapted.up));
         let rank = down.first().copied().unwrap_or(0);
         let outputs = up.first().copied().unwrap_or(0);
@@ -131,11 +121,8 @@ impl Patch<'_> {
         device: &Device,
     ) -> Result<Option<Tensor>, EngineError> {
         let Some(adapted) = self.lora.adapted.get(&(self.part, tensor.to_owned())) else { return Ok(None) };
-        let number = |view: TensorView<'_>| view.load(device)?.to_dtype(DType::F32);
-        let read = |key: &str| -> Result<Tensor, EngineError> {
-            let view = self.tensors.tensor(key).map_err(|reason| self.corrupt(reason))?;
-            Ok(number(view)?)
-        };
+        let read =
+            |key: &str| -> Result<Tensor, EngineError> { Ok(self.source.tensor(key, device)?.to_dtype(DType::F32)?) };
         let (down, up) = (read(&adapted.down)?, read(&adapted.up)?);
         let rank = down.dim(0)?;
         let alpha = match &adapted.alpha {
@@ -145,35 +132,19 @@ impl Patch<'_> {
         let product = up.reshape(((), rank))?.matmul(&down.reshape((rank, ()))?)?;
         Ok(Some((product * (self.lora.strength * alpha / rank as f64))?.reshape(shape)?))
     }
-
-    fn corrupt(&self, reason: safetensors::SafeTensorError) -> EngineError {
-        EngineError::Corrupt { file: self.lora.name.clone(), fault: reason.to_string() }
-    }
-}
-
-/// The header of a safetensors file that is known to be sound: 8 bytes that say its length, then JSON.
-fn header_json(path: &str) -> std::io::Result<Value> {
-    let mut file = File::open(path)?;
-    let mut length = [0; 8];
-    file.read_exact(&mut length)?;
-    let mut header = Vec::new();
-    file.take(u64::from_le_bytes(length)).read_to_end(&mut header)?;
-    Ok(serde_json::from_slice(&header).unwrap_or_default())
 }
 
 /// The alphas in the metadata that diffusers writes: one for each part, unless there is a pattern, which is not followed.
-fn metadata_alphas(lora: &Lora) -> Result<HashMap<Part, f64>, EngineError> {
-    let text = |values: &Value| values["__metadata__"]["lora_adapter_metadata"].as_str().map(str::to_owned);
-    let open = |source| EngineError::Open { file: lora.name.clone(), source };
-    let Some(text) = text(&header_json(&lora.name).map_err(open)?) else { return Ok(HashMap::new()) };
-    let values: Value = serde_json::from_str(&text).unwrap_or_default();
+fn metadata_alphas(file: &str, header: &Header) -> Result<HashMap<Part, f64>, EngineError> {
+    let Some(text) = header.metadata.get("lora_adapter_metadata") else { return Ok(HashMap::new()) };
+    let values: Value = serde_json::from_str(text).unwrap_or_default();
     let mut alphas = HashMap::new();
     let parts = [(Part::UNet, "unet"), (Part::TextEncoder, "text_encoder"), (Part::TextEncoder2, "text_encoder_2")];
     for (part, name) in parts {
         let value = |key: &str| &values[format!("{name}.{key}")];
         let other = |key: &str, method| {
             let key = format!("{name}.{key}");
-            EngineError::Lora(LoraError::OtherMethod { file: lora.name.clone(), key, method })
+            EngineError::Lora(LoraError::OtherMethod { file: file.to_owned(), key, method })
         };
         if value("use_rslora").as_bool() == Some(true) {
             return Err(other("use_rslora", "rank-stabilised LoRA"));

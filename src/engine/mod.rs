@@ -4,6 +4,7 @@ pub mod checkpoint;
 pub mod guidance;
 pub mod kernel;
 mod lora;
+pub mod memory;
 pub mod network;
 pub mod noise;
 pub mod preview;
@@ -24,7 +25,7 @@ use network::{Decoder, UNet};
 /// A fault while weights are read or tensors are computed.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// A weight file cannot be opened.
+    /// A weight file cannot be opened or read.
     #[error("cannot read the weights in `{file}`: {source}")]
     Open {
         /// The file.
@@ -39,14 +40,6 @@ pub enum EngineError {
         file: String,
         /// What is wrong with it.
         fault: String,
-    },
-    /// The system refuses to map a weight file into memory.
-    #[error("cannot map `{file}` into memory: {source}")]
-    Map {
-        /// The file.
-        file: String,
-        /// What candle says.
-        source: candle_core::Error,
     },
     /// The weights lack a tensor.
     #[error("{files} has no tensor `{tensor}`; its weights do not belong to its `config.json`, or a shard is missing")]
@@ -71,14 +64,14 @@ pub enum EngineError {
         expected: Vec<usize>,
     },
     /// A tensor holds something other than floating-point numbers.
-    #[error("`{file}`: the tensor `{tensor}` holds {found:?} numbers; weights in F32, F16 or BF16 are supported")]
+    #[error("`{file}`: the tensor `{tensor}` holds {found} numbers; weights in F32, F16 or BF16 are supported")]
     WrongType {
         /// The file.
         file: String,
         /// The tensor's name.
         tensor: String,
         /// Its type.
-        found: safetensors::Dtype,
+        found: String,
     },
     /// A tokenized text that the text encoder cannot take.
     #[error(
@@ -210,7 +203,7 @@ impl Model {
         let dtype = precision.dtype();
         let unet = Checkpoint::open(&weights.unet)?;
         let loras = Loras::open(weights)?;
-        let tensors = unet.tensors()?.patched(loras.patches(Part::UNet)?);
+        let tensors = unet.tensors().patched(loras.patches(Part::UNet));
         let half = !card.autoencoder.force_upcast();
         let decoder_precision = if half { precision } else { Precision::F32 };
         Ok(Self {
@@ -237,6 +230,6 @@ impl Model {
         isa: Option<Isa>,
     ) -> Result<Decoder, EngineError> {
         let vae = Checkpoint::open(weights)?;
-        Decoder::new(card, &vae.tensors()?.parameters(device, precision.dtype(), isa))
+        Decoder::new(card, &vae.tensors().parameters(device, precision.dtype(), isa))
     }
 }

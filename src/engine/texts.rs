@@ -39,7 +39,7 @@ impl TextEncoders {
         let parts = [(Part::TextEncoder, &weights.text_encoder), (Part::TextEncoder2, &weights.text_encoder_2)];
         for (text, (part, files)) in card.text_encoders().zip(parts) {
             let checkpoint = Checkpoint::open(files)?;
-            let tensors = checkpoint.tensors()?.patched(loras.patches(part)?);
+            let tensors = checkpoint.tensors().patched(loras.patches(part));
             let at = tensors.parameters(&device, dtype, isa);
             encoders.push(TextEncoder::new(text, &at)?);
         }

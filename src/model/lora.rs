@@ -122,10 +122,10 @@ pub enum LoraError {
 }
 
 /// The file that a folder is looked for.
-const LORA_IN_FOLDER: &str = "pytorch_lora_weights.safetensors";
+pub(crate) const LORA_IN_FOLDER: &str = "pytorch_lora_weights.safetensors";
 
 impl LoraFile {
-    /// Finds the LoRA that a recipe names: a `.safetensors` file, or a folder that holds one under diffusers' name; a
+    /// Finds the LoRA that a recipe names where it is here: a `.safetensors` file, or a folder that holds one under diffusers' name; a
     /// relative path starts from `beside`, the recipe's own folder.
     pub fn locate(name: &str, beside: &Path, strength: f64) -> Result<Self, LoraError> {
         let mut path = beside.join(name);

@@ -57,6 +57,8 @@ words! {
         Heun = "heun",
         /// UniPC, second order, predictor and corrector.
         UniPc = "unipc",
+        /// That of latent consistency models: 2 to 8 steps, for models that were distilled for it.
+        Lcm = "lcm",
     }
 }
 
@@ -69,6 +71,11 @@ impl SchedulerKind {
     /// Whether it can be told that the training ends in pure noise (`rescale_betas_zero_snr`).
     pub fn has_zero_snr(self) -> bool {
         !matches!(self, Self::Pndm | Self::Lms | Self::Heun)
+    }
+
+    /// Whether the spread of its timesteps can be chosen.
+    pub fn has_spacing(self) -> bool {
+        self != Self::Lcm
     }
 
     /// Whether it steps in sigma and so can follow the schedule of Karras et al.
@@ -161,4 +168,8 @@ pub struct SchedulerConfig {
     pub set_alpha_to_one: Option<bool>,
     /// The spread of the sigmas.
     pub sigmas: Sigmas,
+    /// The number of timesteps that a latent consistency model was distilled at.
+    pub distilled_steps: usize,
+    /// What timesteps are multiplied by in the boundary condition of latent consistency models.
+    pub timestep_scaling: f64,
 }

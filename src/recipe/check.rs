@@ -7,6 +7,7 @@ use super::fields::{COMPAT, FIELDS, Field, Level, Place, SWITCH};
 use super::loras::{LORA, LoraDraft};
 use super::pairs::pairs;
 use super::scope::{Known, Scope, settings_behind};
+use super::tags::check_tags;
 use super::values::{Reader, first_line};
 use super::{Recipe, Rule, suggest};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics};
@@ -94,7 +95,7 @@ fn check(reader: &mut Reader<'_>, file: &File) -> Option<Recipe> {
     });
 
     check_seeds(reader, &seeds.value);
-    check_scheduler(reader, &scheduler, &eta, &sigmas);
+    check_scheduler(reader, &scheduler, &eta, &sigmas, &spacing);
     let (mut drafts, mut loras) = (Vec::new(), Vec::new());
     for (block, line) in blocks {
         if block.kind.value == LORA {
@@ -103,6 +104,7 @@ fn check(reader: &mut Reader<'_>, file: &File) -> Option<Recipe> {
             drafts.push(ConceptDraft::read(reader, block, line, &momentum, &beta));
         }
     }
+    [prompt.span, negative.span].into_iter().flatten().for_each(|span| check_tags(reader, span));
     let around = Around { guidance: &guidance, steps: &steps, momentum: &momentum, beta: &beta, rule: &rule };
     check_together(reader, &drafts, &loras, &around);
 
@@ -302,12 +304,13 @@ fn check_seeds(reader: &mut Reader<'_>, seeds: &[(Seed, Span)]) {
     }
 }
 
-/// `eta` and `sigmas karras` do not go with every scheduler.
+/// `eta`, `sigmas karras` and `spacing` do not go with every scheduler.
 fn check_scheduler(
     reader: &mut Reader<'_>,
     scheduler: &Known<Option<SchedulerKind>>,
     eta: &Known<Eta>,
     sigmas: &Known<Option<Sigmas>>,
+    spacing: &Known<Option<Spacing>>,
 ) {
     let (Some(kind), Some(kind_span)) = (scheduler.value, scheduler.span) else { return };
     let mut lacks = |setting: &str, span: Span, has: fn(SchedulerKind) -> bool| {
@@ -326,5 +329,8 @@ fn check_scheduler(
     }
     if let (Some(span), Some(Sigmas::Karras), false) = (sigmas.span, sigmas.value, kind.has_karras()) {
         lacks("sigmas karras", span, SchedulerKind::has_karras);
+    }
+    if let (Some(span), Some(_), false) = (spacing.span, spacing.value, kind.has_spacing()) {
+        lacks("spacing", span, SchedulerKind::has_spacing);
     }
 }

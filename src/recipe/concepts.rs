@@ -6,6 +6,7 @@ use super::fields::{Field, Level};
 use super::heads::{name_from, noun, read_head, read_kind};
 use super::loras::LoraDraft;
 use super::scope::{Known, Scope};
+use super::tags::check_tags;
 use super::values::{Reader, first_line, shorten};
 use super::{Concept, Direction, Rule};
 use crate::diagnostic::{Code, Diagnostic};
@@ -255,6 +256,7 @@ fn check_names(reader: &mut Reader<'_>, concepts: &[ConceptDraft], loras: &[Lora
 fn check_texts(reader: &mut Reader<'_>, concepts: &[ConceptDraft]) {
     let mut seen: HashMap<&str, Span> = HashMap::new();
     for text in concepts.iter().filter_map(|concept| concept.text.as_ref()) {
+        check_tags(reader, text.span);
         let content = text.value.trim();
         if content.is_empty() {
             continue;

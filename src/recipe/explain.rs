@@ -162,8 +162,9 @@ fn of_lora() -> Explanation {
             (
                 "file",
                 Part::Prose(
-                    "a .safetensors file in the layout of kohya's scripts or of diffusers, or a folder with a \
-                     `pytorch_lora_weights.safetensors`; a relative one starts from the recipe's folder"
+                    "a .safetensors file in the layout of kohya's scripts or of diffusers, a folder with a \
+                     `pytorch_lora_weights.safetensors`, or a hub's, `owner/name` or `owner/name/file.safetensors`; a \
+                     relative one starts from the recipe's folder"
                         .to_owned(),
                 ),
             ),

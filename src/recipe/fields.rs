@@ -307,7 +307,7 @@ pub const FIELDS: &[Field] = &[
         default: || "the model's own".to_owned(),
         meaning: "the solver that turns noise estimates into a picture, step by step",
         formula: "",
-        good: "`ddim` and `pndm` with 50 steps; `dpmpp-2m` with 20 to 30",
+        good: "`ddim` and `pndm` with 50 steps; `dpmpp-2m` with 20 to 30; `lcm` with 2 to 8 for models that were distilled for it",
         example: "scheduler ddim",
     },
     Field {
@@ -343,7 +343,7 @@ pub const FIELDS: &[Field] = &[
         default: || "the model's own".to_owned(),
         meaning: "how the timesteps of the render are spread over those of the training",
         formula: "",
-        good: "`trailing` with few steps",
+        good: "`trailing` with few steps; `lcm` has timesteps of its own",
         example: "spacing trailing",
     },
     Field {

@@ -15,6 +15,7 @@ mod repair;
 mod scope;
 mod seed;
 pub mod suggest;
+mod tags;
 mod values;
 
 pub use check::{Checked, parse};

@@ -114,6 +114,7 @@ const WORDS: &[(&str, &str)] = &[
     ("k-heun", "heun"),
     ("heun-discrete", "heun"),
     ("uni-pc-multistep", "unipc"),
+    ("latent-consistency", "lcm"),
     ("true", "yes"),
     ("on", "yes"),
     ("1", "yes"),
@@ -130,8 +131,7 @@ const WORDS: &[(&str, &str)] = &[
 ];
 
 /// Schedulers of other tools that are none of ours, however much their names look like it.
-const STRANGERS: &[&str] =
-    &["lcm", "tcd", "deis", "ipndm", "dpm-2", "dpm2", "k-dpm-2-discrete", "edm-euler", "dpmpp-3m"];
+const STRANGERS: &[&str] = &["tcd", "deis", "ipndm", "dpm-2", "dpm2", "k-dpm-2-discrete", "edm-euler", "dpmpp-3m"];
 
 /// Longer words than this resemble nothing.
 const LONGEST: usize = 40;

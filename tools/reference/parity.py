@@ -22,8 +22,8 @@ import lora, render  # noqa: E402
 
 WORDS = dict(DDIMScheduler="ddim", DDPMScheduler="ddpm", EulerDiscreteScheduler="euler", EulerAncestralDiscreteScheduler="euler-ancestral",
              DPMSolverMultistepScheduler="dpmpp-2m", PNDMScheduler="pndm", LMSDiscreteScheduler="lms", HeunDiscreteScheduler="heun",
-             UniPCMultistepScheduler="unipc")
-DDIM, DDPM, EULER, ANCESTRAL, DPM, PNDM, LMS, HEUN, UNIPC = WORDS
+             UniPCMultistepScheduler="unipc", LCMScheduler="lcm")
+DDIM, DDPM, EULER, ANCESTRAL, DPM, PNDM, LMS, HEUN, UNIPC, LCM = WORDS
 
 
 def concept(text, strength=5, threshold=.9, warmup=0, cooldown=None, weight=1, minus=False):
@@ -115,6 +115,20 @@ JOBS = [
     job("lora-kohya-xl", "tiny-xl-0", steps=10, lora=dict(layout="kohya", strength=.6), edition1=True),
     job("lora-sgm-xl", "tiny-xl-1", steps=10, negative="blurry", lora=dict(layout="sgm", strength=.8), edition1=True),
     job("lora-peft-xl", "tiny-xl-2", steps=10, lora=dict(layout="peft", strength=.6), edition1=True),
+    # Distilled models: told the guidance scale, or used without guidance in one to four steps.
+    job("plain-lcm", "tiny-0", LCM, steps=4, guidance=1.0, edition1=True),
+    job("one-lcm", "tiny-1", LCM, steps=8, guidance=2.0, concepts=[concept(GLASSES, strength=2, warmup=2)], edition1=True),
+    job("one-lcm-v", "tiny-v-0", LCM, steps=6, concepts=[concept(SMILE, minus=True)], momentum=.3, beta=.6),
+    job("lcm-distilled", "tiny-lcm-0", steps=4, guidance=8.0, edition1=True),
+    job("lcm-distilled-one-step", "tiny-lcm-1", steps=1, guidance=1.0, seed=7, edition1=True),
+    job("turbo", "tiny-turbo-0", steps=1, guidance=1.0, edition1=True),
+    job("turbo-four-steps", "tiny-turbo-1", steps=4, guidance=1.0, seed=7, edition1=True),
+    job("one-turbo", "tiny-turbo-0", steps=4, guidance=2.0, concepts=[concept(GLASSES, strength=2)], edition1=True),
+    job("turbo-xl", "tiny-xl-turbo-0", steps=1, guidance=1.0, edition1=True),
+    job("turbo-xl-four-steps", "tiny-xl-turbo-1", steps=4, guidance=1.0, seed=7, edition1=True),
+    # Layers of the text encoders.
+    job("clip-skip", "tiny-0", DDIM, steps=10, clip_skip=1, negative="blurry", edition1=True),
+    job("clip-skip-xl", "tiny-xl-0", steps=10, clip_skip=1, edition1=True),
     job("two-steps", "tiny-2", DDIM, steps=2, concepts=[concept(GLASSES), concept(SMILE, minus=True)], seed=7, edition1=True),
     job("one-step-three", "tiny-v-1", DDIM, steps=1, concepts=[concept(GLASSES), concept(SMILE, minus=True), concept(NIGHT)], seed=2**32 + 7, edition1=True),
 ]
@@ -131,6 +145,9 @@ def recipe(job, checkpoint, compat):
         lines.append("compat diffusers")
     if job["scheduler"]:
         lines.append(f'scheduler {WORDS[job["scheduler"]]}')
+    if job.get("clip_skip"):
+        # Counted from the layer that the model uses there, from the last here.
+        lines.append(f'clip-skip {job["clip_skip"] + (2 if "-xl" in job["checkpoint"] else 1)}')
     if job["eta"]:
         lines.append(f'eta {job["eta"]}')
     if job["scheduler_config"].get("use_karras_sigmas"):
@@ -154,7 +171,7 @@ class Reference:
 
     def __call__(self, checkpoint, job):
         key = (checkpoint, job["scheduler"], json.dumps(job["scheduler_config"]), bool(job["concepts"]), job["width"], job["height"],
-               json.dumps(job.get("lora"), default=str))
+               json.dumps(job.get("lora"), default=str), job.get("clip_skip"))
         if key not in self.pipes:
             self.pipes[key] = render.load(str(checkpoint), torch.float32, job)
         _, latents, image = render.call(self.pipes[key], job, "cpu")

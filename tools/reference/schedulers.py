@@ -8,10 +8,10 @@ precision; here its own source runs with every `float32` replaced by `float64`.
 import importlib, inspect, itertools, json, math, pathlib, types
 import torch
 
-CLASSES = dict(ddim="DDIM", ddpm="DDPM", euler="EulerDiscrete", pndm="PNDM", lms="LMSDiscrete", heun="HeunDiscrete", unipc="UniPCMultistep")
+CLASSES = dict(ddim="DDIM", ddpm="DDPM", euler="EulerDiscrete", pndm="PNDM", lms="LMSDiscrete", heun="HeunDiscrete", unipc="UniPCMultistep", lcm="LCM")
 CLASSES |= {"euler-ancestral": "EulerAncestralDiscrete", "dpmpp-2m": "DPMSolverMultistep"}
 FILES = {"ddim": "ddim", "ddpm": "ddpm", "euler": "euler_discrete", "euler-ancestral": "euler_ancestral_discrete", "dpmpp-2m": "dpmsolver_multistep",
-         "pndm": "pndm", "lms": "lms_discrete", "heun": "heun_discrete", "unipc": "unipc_multistep"}
+         "pndm": "pndm", "lms": "lms_discrete", "heun": "heun_discrete", "unipc": "unipc_multistep", "lcm": "lcm"}
 KARRAS = ("euler", "dpmpp-2m", "lms", "heun", "unipc")
 
 
@@ -52,6 +52,8 @@ def run(word, case):
         options["clip_sample"] = False
     if word == "pndm":
         options["skip_prk_steps"] = True
+    if "distilled" in case:
+        options |= dict(original_inference_steps=case["distilled"], timestep_scaling=case["scaling"])
     made = double(word, noise)
     # What `from_config` does with a key that a scheduler does not have: nothing.
     if case.get("zero_snr") and "rescale_betas_zero_snr" in inspect.signature(made.__init__).parameters:
@@ -72,7 +74,7 @@ def run(word, case):
 def cases(word):
     base = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction="epsilon", spacing=None, offset=1, alpha_to_one=None,
                 karras=False, eta=0.0)
-    spacings = [None, "leading", "linspace", "trailing"]
+    spacings = [None, "leading", "linspace", "trailing"] if word != "lcm" else [None]
     for steps, prediction, spacing in itertools.product([1, 2, 3, 7, 20, 50], ["epsilon", "v_prediction"], spacings):
         yield base | dict(steps=steps, prediction=prediction, spacing=spacing)
     for schedule, start, end in (("linear", 1e-4, 0.02), ("squaredcos_cap_v2", 1e-4, 0.02)):
@@ -88,6 +90,9 @@ def cases(word):
         for steps, prediction in itertools.product([2, 5, 20], ["epsilon", "v_prediction"]):
             yield base | dict(steps=steps, prediction=prediction, karras=True)
         yield base | dict(steps=9, karras=True, spacing="leading")
+    if word == "lcm":
+        for steps, (distilled, scaling) in itertools.product([1, 4, 8], [(50, 10.0), (40, 1.0), (100, 10.0)]):
+            yield base | dict(steps=steps, distilled=distilled, scaling=scaling)
     # diffusers' ddim and ddpm divide by the nothing that is left of the signal; the others have a floor, pndm, lms and heun not this option.
     if word in ("euler", "euler-ancestral", "dpmpp-2m", "unipc"):
         for spacing in ("leading", "trailing"):

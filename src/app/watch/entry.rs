@@ -7,10 +7,11 @@ use super::output::Output;
 use super::short_name;
 use crate::app::Failure;
 use crate::app::cli::NetworkArgs;
+use crate::app::hub::find_loras;
 use crate::app::input::{self, InputError, folder_of};
 use crate::app::report::Report;
 use crate::app::run::random_seed;
-use crate::app::session::{KnownModel, Order, Stamp, locate_loras, plan_or_mistake, size_warning};
+use crate::app::session::{KnownModel, Order, Stamp, plan_or_mistake, size_warning};
 use crate::diagnostic::Diagnostics;
 use crate::engine::Precision;
 use crate::model::hub::Wanted;
@@ -145,9 +146,9 @@ impl Entry {
             Err(failure) => return Reading::Failed(failure),
         };
         self.reads.extend(known.reads());
-        let loras = match locate_loras(&recipe, folder_of(&self.path)) {
+        let loras = match find_loras(&recipe, folder_of(&self.path), report, interrupted) {
             Ok(loras) => loras,
-            Err(error) => return Reading::Failed(error.into()),
+            Err(failure) => return Reading::Failed(failure),
         };
         self.reads.extend(loras.iter().map(|lora| lora.path.clone()));
         let plan = match plan_or_mistake(&recipe, &known, &checked.file) {

@@ -3,8 +3,7 @@
 //! Each has a plain twin made of candle's operations in the network's layers, which computes on every device and in
 //! every type, and against which it is tested. What makes these faster: weights are packed once into the order in which
 //! they are read, inputs are read where they lie, what follows a product is done before its outputs leave the
-//! registers, and a product's outer loops keep to the caches. All unsafe code of the crate's own is here (and where a
-//! file is mapped).
+//! registers, and a product's outer loops keep to the caches. All unsafe code of the crate is here.
 
 #![allow(
     clippy::needless_range_loop,
@@ -14,6 +13,7 @@
 mod attention;
 mod convolution;
 mod math;
+mod moments;
 mod norm;
 mod numbers;
 mod product;
@@ -22,6 +22,7 @@ mod threads;
 
 pub(super) use attention::attention;
 pub(super) use convolution::{After, Conv2d, Geometry, Linear};
+pub(super) use moments::Moments;
 pub(super) use norm::Norm;
 pub(super) use numbers::channels_last;
 pub use simd::Isa;

@@ -3,6 +3,7 @@
 use candle_core::{Device, Result, Tensor};
 
 use super::math::silu;
+use super::moments::Moments;
 use super::numbers::{channels_last, picture, with_contiguous};
 use super::simd::{Isa, Simd, Task};
 use super::threads::{Shared, each, filled, threads_for};
@@ -48,43 +49,52 @@ impl Norm {
 
     /// Over groups of channels and all places of `[rows, channels, height, width]`; then silu if `activated`.
     pub(in crate::engine) fn group(&self, x: &Tensor, groups: usize, activated: bool) -> Result<Tensor> {
+        let moments = self.moments(x)?;
+        self.group_by(x, &moments, groups, activated)
+    }
+
+    /// The moments of each row of `[rows, channels, height, width]`.
+    pub(in crate::engine) fn moments(&self, x: &Tensor) -> Result<Vec<Moments>> {
         let (rows, channels, height, width) = x.dims4()?;
         let pixels = height * width;
-        let normed = with_contiguous(&channels_last(x)?, |x| {
-            let threads = threads_for(x.len() * COST);
-            let parts = if threads == 1 { 1 } else { (2 * threads).div_ceil(rows).min(pixels) };
-            let chunk = pixels.div_ceil(parts);
-            let parts = pixels.div_ceil(chunk);
-            let part = |job: usize| {
-                let (row, part) = (job / parts, job % parts);
-                let start = row * pixels + part * chunk;
-                start..(start + chunk).min((row + 1) * pixels)
-            };
+        with_contiguous(&channels_last(x)?, |x| {
+            let parts = Parts::new(rows, pixels, x.len());
             let first = |row: usize| &x[row * pixels * channels..][..channels];
-
-            let mut sums = vec![0f64; rows * parts * 2 * channels];
+            let mut sums = vec![0f64; parts.count() * 2 * channels];
             let shared = SharedSums(sums.as_mut_ptr());
-            each(threads, rows * parts, |job| {
-                let range = part(job);
+            each(parts.threads, parts.count(), |job| {
+                let range = parts.pixels(job);
                 let pixels = &x[range.start * channels..range.end * channels];
                 // SAFETY: each job has sums of its own.
                 unsafe {
                     let sums = std::slice::from_raw_parts_mut(shared.pointer().add(job * 2 * channels), 2 * channels);
-                    self.isa.run(Sum { pixels, first: first(job / parts), sums });
+                    self.isa.run(Sum { pixels, first: first(parts.row(job)), sums });
                 }
             });
-            let affine: Vec<Vec<f32>> = (0..rows)
-                .map(|row| {
-                    self.affine(&sums[row * parts * 2 * channels..][..parts * 2 * channels], first(row), pixels, groups)
-                })
-                .collect();
+            let sums_of = |row: usize| &sums[row * parts.of_row * 2 * channels..][..parts.of_row * 2 * channels];
+            Ok((0..rows).map(|row| Moments::of_sums(sums_of(row), first(row), pixels)).collect())
+        })
+    }
+
+    /// Like [`group`](Self::group), by the moments of each row: those of a picture that `x` may be a part of.
+    pub(in crate::engine) fn group_by(
+        &self,
+        x: &Tensor,
+        moments: &[Moments],
+        groups: usize,
+        activated: bool,
+    ) -> Result<Tensor> {
+        let (rows, channels, height, width) = x.dims4()?;
+        let affine: Vec<Vec<f32>> = moments.iter().map(|moments| self.affine(moments, groups)).collect();
+        let normed = with_contiguous(&channels_last(x)?, |x| {
+            let parts = Parts::new(rows, height * width, x.len());
             // SAFETY: the jobs cover all pixels, each of them once, and every pixel is written.
             Ok(unsafe {
                 filled(x.len(), |out| {
-                    each(threads, rows * parts, |job| {
-                        let range = part(job);
+                    each(parts.threads, parts.count(), |job| {
+                        let range = parts.pixels(job);
                         let x = &x[range.start * channels..range.end * channels];
-                        let (scale, shift) = affine[job / parts].split_at(channels);
+                        let (scale, shift) = affine[parts.row(job)].split_at(channels);
                         let out = Shared::pointer(out).add(range.start * channels);
                         self.isa.run(Apply { x, scale, shift, activated, out });
                     });
@@ -94,32 +104,48 @@ impl Norm {
         picture(normed, [rows, channels, height, width])
     }
 
-    /// The scale and the shift of each channel of a row, from the sums of its parts: the sums of the differences to the
-    /// first pixel, and of their squares.
-    fn affine(&self, parts: &[f64], first: &[f32], pixels: usize, groups: usize) -> Vec<f32> {
-        let channels = first.len();
-        let count = pixels as f64;
-        let total = |at: usize| parts.chunks(2 * channels).map(|part| part[at]).sum::<f64>();
-        // Mean and sum of squared differences from it.
-        let moments: Vec<(f64, f64)> = (0..channels)
-            .map(|channel| {
-                let (sum, squares) = (total(channel), total(channels + channel));
-                (f64::from(first[channel]) + sum / count, squares - sum * sum / count)
-            })
-            .collect();
+    /// The scale of each channel, and then the shift of each.
+    fn affine(&self, moments: &Moments, groups: usize) -> Vec<f32> {
+        let channels = self.scale.len();
         let mut affine = vec![0f32; 2 * channels];
-        let size = channels / groups;
-        for (group, moments) in moments.chunks(size).enumerate() {
-            let mean = moments.iter().map(|(mean, _)| mean).sum::<f64>() / size as f64;
-            let squares: f64 = moments.iter().map(|(own, squares)| squares + count * (own - mean).powi(2)).sum();
-            let factor = 1.0 / (squares / (count * size as f64) + self.epsilon).sqrt();
-            for channel in group * size..(group + 1) * size {
-                let scale = f64::from(self.scale[channel]) * factor;
-                affine[channel] = scale as f32;
-                affine[channels + channel] = (f64::from(self.shift[channel]) - mean * scale) as f32;
-            }
+        for (channel, (mean, factor)) in moments.of_groups(groups, self.epsilon).enumerate() {
+            let scale = f64::from(self.scale[channel]) * factor;
+            affine[channel] = scale as f32;
+            affine[channels + channel] = (f64::from(self.shift[channel]) - mean * scale) as f32;
         }
         affine
+    }
+}
+
+/// The pixels of rows, cut into parts for the threads.
+struct Parts {
+    threads: usize,
+    of_row: usize,
+    rows: usize,
+    pixels: usize,
+    chunk: usize,
+}
+
+impl Parts {
+    fn new(rows: usize, pixels: usize, numbers: usize) -> Self {
+        let threads = threads_for(numbers * COST);
+        let parts = if threads == 1 { 1 } else { (2 * threads).div_ceil(rows).min(pixels) };
+        let chunk = pixels.div_ceil(parts);
+        Self { threads, of_row: pixels.div_ceil(chunk), rows, pixels, chunk }
+    }
+
+    fn count(&self) -> usize {
+        self.rows * self.of_row
+    }
+
+    fn row(&self, job: usize) -> usize {
+        job / self.of_row
+    }
+
+    fn pixels(&self, job: usize) -> std::ops::Range<usize> {
+        let (row, part) = (job / self.of_row, job % self.of_row);
+        let start = row * self.pixels + part * self.chunk;
+        start..(start + self.chunk).min((row + 1) * self.pixels)
     }
 }
 

@@ -15,7 +15,11 @@ pub struct Decoder {
     /// Standard deviation and mean of each channel, `[1, channels, 1, 1]`.
     statistics: Option<(Tensor, Tensor)>,
     dtype: DType,
+    strip: usize,
 }
+
+/// What is worked on at once.
+const STRIP: usize = 32 << 20;
 
 enum Kind {
     Kl(Box<KlDecoder>),
@@ -39,7 +43,13 @@ impl Decoder {
             scaling_factor: card.scaling_factor(),
             statistics: statistics.transpose()?,
             dtype: at.dtype(),
+            strip: STRIP,
         })
+    }
+
+    /// Has the decoder compute in strips of so many bytes instead of 32 MiB: the same picture, to the rounding of sums.
+    pub fn strips_of(self, bytes: usize) -> Self {
+        Self { strip: bytes, ..self }
     }
 
     /// Whether it computes with numbers of 16 bits, which may overflow where f32 does not.
@@ -62,7 +72,10 @@ impl Decoder {
             None => (latents.to_dtype(self.dtype)? / self.scaling_factor)?,
         };
         let pixels = match &self.decoder {
-            Kind::Kl(decoder) => decoder.forward(&latents)?,
+            Kind::Kl(decoder) => {
+                let picture = |row| decoder.forward(&latents.narrow(0, row, 1)?, self.strip);
+                Tensor::cat(&(0..latents.dim(0)?).map(picture).collect::<Result<Vec<_>>>()?, 0)?
+            }
             Kind::Tiny(decoder) => decoder.forward(&latents)?,
         };
         // Both give -1 to 1.

@@ -6,6 +6,7 @@ use super::Built;
 use super::attention::{Names, SelfAttention};
 use super::layers::{Conv2d, GroupNorm, picture, positions};
 use super::resnet::{Resnet, ResnetShape, Upsample};
+use super::strips::Strips;
 use crate::engine::checkpoint::Parameters;
 use crate::model::card::KlCard;
 
@@ -72,8 +73,9 @@ impl KlDecoder {
         })
     }
 
-    /// `[rows, latent channels, height, width]` to `[rows, 3, ..]`, from -1 to 1.
-    pub(super) fn forward(&self, latents: &Tensor) -> Result<Tensor> {
+    /// `[1, latent channels, height, width]` to `[1, 3, ..]`, from -1 to 1. What is larger than `strip` bytes is computed
+    /// in strips.
+    pub(super) fn forward(&self, latents: &Tensor, strip: usize) -> Result<Tensor> {
         let latents = match &self.post_quant {
             Some(conv) => conv.forward(latents)?,
             None => latents.clone(),
@@ -83,16 +85,16 @@ impl KlDecoder {
         if let Some(attention) = &self.mid_attention {
             x = attention.forward(&x)?;
         }
-        x = after.forward(&x, None)?;
+        let mut x = Strips::cut(&after.forward(&x, None)?, strip)?;
         for level in &self.levels {
             for resnet in &level.resnets {
-                x = resnet.forward(&x, None)?;
+                x = resnet.forward_strips(x)?;
             }
             if let Some(upsample) = &level.upsample {
-                x = upsample.forward(&x, None)?;
+                x = upsample.forward_strips(x)?;
             }
         }
-        self.conv_out.forward(&self.norm_out.forward_silu(&x)?)
+        x.normed_and_convolved(&self.norm_out, &self.conv_out)?.whole()
     }
 }
 

@@ -5,8 +5,8 @@ use candle_core::{D, DType, Result, Tensor};
 
 use super::Built;
 use crate::engine::checkpoint::Parameters;
-pub(super) use crate::engine::kernel::After;
 use crate::engine::kernel::{self, Geometry, Isa};
+pub(super) use crate::engine::kernel::{After, Moments};
 
 /// y = x W^T + b over the last dimension.
 pub(super) enum Linear {
@@ -319,6 +319,37 @@ impl GroupNorm {
             GroupNormKind::Plain { .. } => self.forward(x)?.silu(),
         }
     }
+
+    /// The moments of a part of a picture, `[1, channels, height, width]`.
+    pub(super) fn moments(&self, x: &Tensor) -> Result<Moments> {
+        match &self.kind {
+            GroupNormKind::Packed(norm) => Ok(norm.moments(x)?.remove(0)),
+            GroupNormKind::Plain { .. } => {
+                let channels = wide(&x.flatten_from(2)?.squeeze(0)?)?;
+                let (_, pixels) = channels.dims2()?;
+                let mean = (channels.sum_keepdim(1)? / pixels as f64)?;
+                let squares: Vec<f32> = channels.broadcast_sub(&mean)?.sqr()?.sum(1)?.to_vec1()?;
+                let means: Vec<f32> = mean.flatten_all()?.to_vec1()?;
+                let both = means.iter().zip(&squares).map(|(mean, squares)| (f64::from(*mean), f64::from(*squares)));
+                Ok(Moments::new(pixels, both.collect()))
+            }
+        }
+    }
+
+    /// Of a part of a picture, by the moments of the whole, and then silu.
+    pub(super) fn forward_silu_by(&self, x: &Tensor, moments: &Moments) -> Result<Tensor> {
+        match &self.kind {
+            GroupNormKind::Packed(norm) => norm.group_by(x, std::slice::from_ref(moments), self.groups, true),
+            GroupNormKind::Plain { epsilon, scale, shift } => {
+                let column = |values: Vec<f32>| Tensor::new(values, x.device())?.reshape((1, (), 1, 1));
+                let (means, factors): (Vec<f32>, Vec<f32>) =
+                    moments.of_groups(self.groups, *epsilon).map(|(m, f)| (m as f32, f as f32)).unzip();
+                let normed = wide(x)?.broadcast_sub(&column(means)?)?.broadcast_mul(&column(factors)?)?;
+                let normed = normed.to_dtype(x.dtype())?;
+                normed.broadcast_mul(&scale.unsqueeze(3)?)?.broadcast_add(&shift.unsqueeze(3)?)?.silu()
+            }
+        }
+    }
 }
 
 /// Normalisation over the last dimension, then a scale and a shift for each of its places (arXiv 1607.06450).
@@ -388,4 +419,19 @@ pub(super) fn join_channels(x: &Tensor, skip: &Tensor) -> Result<Tensor> {
     }
     // Channels last.
     Tensor::cat(&[kernel::channels_last(x)?, kernel::channels_last(&skip)?], 3)?.permute((0, 3, 1, 2))
+}
+
+/// Pictures of one width, one below the other, as the first lies in memory.
+pub(super) fn join_rows(parts: &[&Tensor]) -> Result<Tensor> {
+    match parts {
+        [whole] => Ok((*whole).clone()),
+        [first, ..] if first.stride()[1] == 1 => {
+            let parts = parts.iter().map(|part| kernel::channels_last(part)).collect::<Result<Vec<_>>>()?;
+            Tensor::cat(&parts, 1)?.permute((0, 3, 1, 2))
+        }
+        _ => {
+            let parts = parts.iter().map(|part| part.contiguous()).collect::<Result<Vec<_>>>()?;
+            Tensor::cat(&parts, 2)
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod decoder;
 mod kl;
 mod layers;
 mod resnet;
+mod strips;
 mod text;
 mod time;
 mod tiny;

@@ -4,6 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::Built;
 use super::layers::{After, Conv2d, GroupNorm, Linear, shift_rows};
+use super::strips::Strips;
 use crate::engine::checkpoint::Parameters;
 
 /// What the norms and the time input of residual blocks have in common.
@@ -70,6 +71,25 @@ impl Resnet {
         };
         let after = After { residual: Some(&residual), ..After::default() };
         let sum = self.conv2.forward_and(&self.norm2.forward_silu(&hidden)?, after)?;
+        self.scaled(sum)
+    }
+
+    /// The same without a time, of a picture in strips.
+    pub(super) fn forward_strips(&self, x: Strips) -> Result<Strips> {
+        let hidden = x.normed_and_convolved(&self.norm1, &self.conv1)?;
+        let moments = hidden.moments(&self.norm2)?;
+        hidden.merge(x, |hidden, x| {
+            let residual = match &self.shortcut {
+                Some(shortcut) => shortcut.forward(&x.padded)?,
+                None => x.padded,
+            };
+            let normed = self.norm2.forward_silu_by(&hidden.padded, &moments)?;
+            let after = After { residual: Some(&residual), ..After::default() };
+            hidden.inside(&self.scaled(self.conv2.forward_and(&normed, after)?)?, 1)
+        })
+    }
+
+    fn scaled(&self, sum: Tensor) -> Result<Tensor> {
         if self.scale_factor == 1.0 { Ok(sum) } else { sum / self.scale_factor }
     }
 }
@@ -111,5 +131,10 @@ impl Upsample {
 
     pub(super) fn forward(&self, x: &Tensor, size: Option<(usize, usize)>) -> Result<Tensor> {
         self.0.forward_enlarged(x, size)
+    }
+
+    /// Twice the size, of a picture in strips.
+    pub(super) fn forward_strips(&self, x: Strips) -> Result<Strips> {
+        x.enlarged_and_convolved(&self.0)
     }
 }

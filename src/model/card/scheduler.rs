@@ -17,7 +17,7 @@ use crate::model::training::{
 };
 
 /// diffusers' class of each scheduler.
-const CLASSES: [(&str, SchedulerKind); 9] = [
+const CLASSES: [(&str, SchedulerKind); 10] = [
     ("DDIMScheduler", SchedulerKind::Ddim),
     ("DDPMScheduler", SchedulerKind::Ddpm),
     ("EulerDiscreteScheduler", SchedulerKind::Euler),
@@ -27,6 +27,7 @@ const CLASSES: [(&str, SchedulerKind); 9] = [
     ("LMSDiscreteScheduler", SchedulerKind::Lms),
     ("HeunDiscreteScheduler", SchedulerKind::Heun),
     ("UniPCMultistepScheduler", SchedulerKind::UniPc),
+    ("LCMScheduler", SchedulerKind::Lcm),
 ];
 
 /// More training timesteps than any model has.
@@ -48,6 +49,8 @@ struct Raw {
     #[serde(default, deserialize_with = "given_switch")]
     set_alpha_to_one: Option<bool>,
     use_karras_sigmas: Option<bool>,
+    original_inference_steps: Option<usize>,
+    timestep_scaling: Option<f64>,
     #[serde(flatten)]
     options: Map<String, Value>,
 }
@@ -61,9 +64,11 @@ pub(super) fn read(text: &str) -> Result<SchedulerConfig, CardError> {
     let raw: Raw = parse(text, SCHEDULER)?;
     let kind = kind(raw.class.as_deref()).and_then(|kind| check_options(kind, &raw.options).map(|()| kind));
 
-    // Heun's defaults differ from those of all others.
-    let is_heun = raw.class.as_deref() == Some("HeunDiscreteScheduler");
-    let (beta_start, beta_end) = if is_heun { (0.00085, 0.012) } else { (0.0001, 0.02) };
+    // Two schedulers' defaults differ from those of all others.
+    let others = matches!(raw.class.as_deref(), Some("HeunDiscreteScheduler" | "LCMScheduler"));
+    let (beta_start, beta_end) = if others { (0.00085, 0.012) } else { (0.0001, 0.02) };
+    let is_lcm = raw.class.as_deref() == Some("LCMScheduler");
+    let beta_schedule = if is_lcm { BetaSchedule::ScaledLinear } else { BetaSchedule::Linear };
     let train_timesteps = raw.num_train_timesteps.unwrap_or(1000);
     if !(2..=MOST_TIMESTEPS).contains(&train_timesteps) {
         let supported = format!("numbers from 2 to {MOST_TIMESTEPS}");
@@ -75,7 +80,7 @@ pub(super) fn read(text: &str) -> Result<SchedulerConfig, CardError> {
         beta_start: raw.beta_start.unwrap_or(beta_start),
         beta_end: raw.beta_end.unwrap_or(beta_end),
         beta_schedule: word(raw.beta_schedule, "beta_schedule", BetaSchedule::from_name, BetaSchedule::WORDS)?
-            .unwrap_or(BetaSchedule::Linear),
+            .unwrap_or(beta_schedule),
         trained_betas: raw.trained_betas,
         prediction: word(raw.prediction_type, "prediction_type", Prediction::from_name, Prediction::WORDS)?
             .unwrap_or(Prediction::Epsilon),
@@ -84,6 +89,8 @@ pub(super) fn read(text: &str) -> Result<SchedulerConfig, CardError> {
         steps_offset: 1,
         set_alpha_to_one: raw.set_alpha_to_one,
         sigmas: if raw.use_karras_sigmas == Some(true) { Sigmas::Karras } else { Sigmas::Plain },
+        distilled_steps: raw.original_inference_steps.unwrap_or(50).max(1),
+        timestep_scaling: raw.timestep_scaling.unwrap_or(10.0),
     })
 }
 
@@ -144,9 +151,9 @@ impl Allowed {
 /// first order whatever `lower_order_final` and `euler_at_final` say.
 fn check_options(kind: SchedulerKind, options: &Map<String, Value>) -> Result<(), UnsupportedScheduler> {
     use Allowed::{Nothing, Number, Switch, Words};
-    use SchedulerKind::{Ddim, Ddpm, Dpmpp2m, Euler, Heun, Lms, Pndm, UniPc};
+    use SchedulerKind::{Ddim, Ddpm, Dpmpp2m, Euler, Heun, Lcm, Lms, Pndm, UniPc};
     let rules: [(&'static str, &[SchedulerKind], Allowed); 24] = [
-        ("thresholding", &[Ddim, Ddpm, Dpmpp2m, UniPc], Switch(false)),
+        ("thresholding", &[Ddim, Ddpm, Dpmpp2m, UniPc, Lcm], Switch(false)),
         ("variance_type", &[Ddpm], Words(&["fixed_small"])),
         ("variance_type", &[Dpmpp2m], Nothing),
         ("skip_prk_steps", &[Pndm], Switch(true)),

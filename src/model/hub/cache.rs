@@ -9,6 +9,8 @@ use serde_json::Value;
 
 use super::{HubError, HubId, Wanted};
 use crate::model::files::{Found, ModelFiles};
+use crate::model::header::Header;
+use crate::model::lora::LORA_IN_FOLDER;
 use crate::model::single_file::{Family, SingleFile};
 
 /// The parts that have weights.
@@ -46,9 +48,9 @@ pub struct Snapshot {
     pub names: Vec<String>,
     /// Its folder.
     pub folder: PathBuf,
-    /// The family of the model, if it is one.
+    /// The family of the model, or `LoRA`, if it is one.
     pub family: Option<&'static str>,
-    /// Whether the model can be used without fetching anything.
+    /// Whether it can be used without fetching anything.
     pub whole: bool,
 }
 
@@ -95,6 +97,10 @@ impl Cache {
         let folder = self.find_snapshot(id)?;
         match &id.file {
             Some(file) => Some(folder.join(file)).filter(|path| path.is_file()),
+            None if wanted == Wanted::Lora => {
+                let names: Vec<String> = entries(&folder).ok()?.iter().filter_map(|path| name_of(path)).collect();
+                lora_file(&names).map(|name| folder.join(name))
+            }
             None => is_whole(&folder, wanted).then(|| match wanted {
                 Wanted::Autoencoder { .. } if folder.join("vae/config.json").is_file() => folder.join("vae"),
                 _ => folder,
@@ -206,9 +212,10 @@ fn describe(folder: &Path) -> (Option<&'static str>, bool) {
         return (family.map(Family::name), is_whole(folder, Wanted::Model { half: false }));
     }
     let files = files(folder).unwrap_or_default();
-    let mut single = files.iter().filter(|file| file.extension().is_some_and(|ending| ending == "safetensors"));
-    match single.find_map(|file| SingleFile::open(file).ok()) {
+    let single = || files.iter().filter(|file| file.extension().is_some_and(|ending| ending == "safetensors"));
+    match single().find_map(|file| SingleFile::open(file).ok()) {
         Some(file) => (Some(file.family().name()), true),
+        None if single().any(|file| is_lora(file)) => (Some("LoRA"), true),
         None => (None, false),
     }
 }
@@ -230,10 +237,26 @@ fn is_whole(folder: &Path, wanted: Wanted) -> bool {
         && tokenizer("tokenizer")
         && (!second || (tokenizer("tokenizer_2") && has("text_encoder_2/config.json")))
         && match wanted {
-            Wanted::Texts | Wanted::Autoencoder { .. } => true,
+            Wanted::Texts | Wanted::Autoencoder { .. } | Wanted::Lora => true,
             Wanted::Model { .. } => ModelFiles::in_folder(folder.to_owned())
                 .is_ok_and(|files| parts.into_iter().all(|part| files.weights(part).is_ok())),
         }
+}
+
+/// The LoRA among the files of a repository: the one of diffusers' name, or the only `.safetensors` at the top.
+pub(super) fn lora_file(files: &[String]) -> Option<&String> {
+    let mut single = files.iter().filter(|file| file.ends_with(".safetensors") && !file.contains('/'));
+    files.iter().find(|file| *file == LORA_IN_FOLDER).or_else(|| single.next().filter(|_| single.next().is_none()))
+}
+
+fn name_of(path: &Path) -> Option<String> {
+    Some(path.file_name()?.to_str()?.to_owned())
+}
+
+/// Whether a file holds a LoRA, as far as the names of its tensors tell.
+fn is_lora(path: &Path) -> bool {
+    let header = Header::read(path).ok();
+    header.is_some_and(|header| header.tensors.keys().any(|name| name.contains(".lora_") || name.contains("_lora.")))
 }
 
 /// Whether `model_index.json` lists a part.

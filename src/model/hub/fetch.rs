@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::cache::{PARTS, REQUIRED};
+use super::cache::{PARTS, REQUIRED, lora_file};
 use super::client::{Client, Listing};
 use super::download::Download;
 use super::needed::{self, PartFiles};
@@ -22,7 +22,7 @@ impl<'a> Hub<'a> {
     }
 
     /// What is wanted of a repository: from the cache if all of it is there, or else from the hub. Returns the folder of
-    /// the model (or of the autoencoder), or the file that the id names.
+    /// the model (or of the autoencoder), or the file that the id names (or that is the LoRA).
     pub fn get(&self, id: &HubId, wanted: Wanted, watch: &mut Watch) -> Result<PathBuf, HubError> {
         match self.cache.find(id, wanted) {
             Some(path) => Ok(path),
@@ -60,6 +60,12 @@ impl<'a> Hub<'a> {
             self.texts(id, listing, wanted, watch)?;
             self.weights(id, listing, (inside, "vae"), half, watch)?;
             return Ok(folder.join(inside));
+        }
+        if wanted == Wanted::Lora {
+            return match lora_file(&listing.files) {
+                Some(file) => self.download(id, listing, file, watch),
+                None => Err(not_a_model(id, listing, "LoRA")),
+            };
         }
         if let Some(missing) = REQUIRED.iter().find(|path| !listing.files.iter().any(|file| file == *path)) {
             let has_unet = listing.files.iter().any(|file| file == REQUIRED[0]);

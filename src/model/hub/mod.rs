@@ -60,6 +60,8 @@ pub enum Wanted {
         /// Whether weights in half precision serve better than others.
         half: bool,
     },
+    /// A LoRA: the file that the id names, or the one that there is.
+    Lora,
 }
 
 /// How far a download is.

@@ -51,6 +51,7 @@ pub(super) fn texts(listing: &[String], wanted: Wanted) -> Vec<String> {
         Wanted::Autoencoder { .. } => {
             autoencoder_folder(listing).is_some_and(|folder| path == format!("{folder}config.json"))
         }
+        Wanted::Lora => false,
         Wanted::Texts | Wanted::Model { .. } => REQUIRED.contains(&path) || OPTIONAL.contains(&path),
     };
     listing.iter().filter(|path| wanted_here(path)).cloned().collect()

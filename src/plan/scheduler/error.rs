@@ -16,6 +16,20 @@ pub enum ScheduleError {
         /// The training timesteps.
         trained: usize,
     },
+    /// More steps than the model was distilled at.
+    #[error("{steps} steps are more than the {distilled} that `lcm` picks from")]
+    MoreThanDistilled {
+        /// The steps asked for.
+        steps: usize,
+        /// The steps that there are.
+        distilled: usize,
+    },
+    /// A spacing for a scheduler that has its own.
+    #[error("{scheduler} has no `spacing`: its timesteps are those that the model was distilled at")]
+    NoSpacing {
+        /// The scheduler.
+        scheduler: SchedulerKind,
+    },
     /// eta for a scheduler that has none.
     #[error("`eta` is a setting of ddim; the scheduler here is {scheduler}")]
     EtaWithoutDdim {
@@ -67,7 +81,8 @@ impl ScheduleError {
     pub fn settings(&self) -> &'static [&'static str] {
         match self {
             Self::Unsupported(_) => &["scheduler", "model"],
-            Self::TooManySteps { .. } => &["steps"],
+            Self::TooManySteps { .. } | Self::MoreThanDistilled { .. } => &["steps"],
+            Self::NoSpacing { .. } => &["spacing"],
             Self::EtaWithoutDdim { .. } => &["eta"],
             Self::NoKarras { .. } => &["sigmas"],
             Self::BeyondTraining { .. } | Self::RepeatedNoiseLevel { .. } => &["steps", "spacing", "scheduler"],
@@ -83,6 +98,10 @@ impl ScheduleError {
                     .to_owned()
             }
             Self::TooManySteps { trained, .. } => format!("lower `steps` to {trained} or less; 30 to 50 are usual"),
+            Self::MoreThanDistilled { distilled, .. } => {
+                format!("lower `steps` to {distilled} or less; 2 to 8 are usual")
+            }
+            Self::NoSpacing { .. } => "take `spacing` away".to_owned(),
             Self::EtaWithoutDdim { .. } => "say `scheduler ddim`, or take `eta` away".to_owned(),
             Self::NoKarras { .. } => "say `scheduler dpmpp-2m`, or take `sigmas` away".to_owned(),
             Self::BeyondTraining { .. } | Self::RepeatedNoiseLevel { .. } => {

@@ -9,6 +9,7 @@ mod dpmpp;
 mod error;
 mod euler;
 mod heun;
+mod lcm;
 mod levels;
 mod linear;
 mod lms;
@@ -73,6 +74,9 @@ pub fn schedule(config: &SchedulerConfig, sampling: &Sampling) -> Result<Schedul
     if sampling.sigmas == Some(Sigmas::Karras) && !kind.has_karras() {
         return Err(ScheduleError::NoKarras { scheduler: kind });
     }
+    if sampling.spacing.is_some() && !kind.has_spacing() {
+        return Err(ScheduleError::NoSpacing { scheduler: kind });
+    }
     let karras = kind.has_karras() && sampling.sigmas.unwrap_or(config.sigmas) == Sigmas::Karras;
     let setup = Setup {
         config,
@@ -92,6 +96,7 @@ pub fn schedule(config: &SchedulerConfig, sampling: &Sampling) -> Result<Schedul
         SchedulerKind::Lms => lms::schedule(&setup),
         SchedulerKind::Heun => heun::schedule(&setup),
         SchedulerKind::UniPc => unipc::schedule(&setup),
+        SchedulerKind::Lcm => lcm::schedule(&setup),
     }?;
     // Two equal noise levels in a row would divide by nothing.
     match schedule.evaluations.iter().find(|evaluation| !evaluation.is_finite()) {

@@ -1,0 +1,122 @@
+//! How much memory a render takes: estimates from the card, the size of the picture and the headers of the weights.
+
+use super::checkpoint::Checkpoint;
+use super::{EngineError, ModelWeights, Precision};
+use crate::model::card::{AutoencoderCard, Card, KlCard, TinyCard, UNetCard};
+use crate::model::files::Weights;
+
+/// What the program and its threads take by themselves, and what is worked on at once by layers that go through a picture
+/// in pieces.
+const ALWAYS: u64 = 320 << 20;
+
+/// The bytes that the stages of a render take, beside each other in no case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// Of the text encoders, which are gone when the other networks come.
+    pub texts: u64,
+    /// Of the weights of the U-Net and the decoder.
+    pub networks: u64,
+    /// What the U-Net takes for a row.
+    pub row: u64,
+    /// What the decoder takes.
+    pub decoding: u64,
+}
+
+impl Needs {
+    /// What a render of latents `[channels, height, width]` needs.
+    pub fn of(
+        card: &Card,
+        weights: &ModelWeights,
+        [_, height, width]: [usize; 3],
+        precision: Precision,
+    ) -> Result<Self, EngineError> {
+        let bytes = precision.dtype().size_in_bytes() as u64;
+        let decoder = if card.autoencoder.force_upcast() { 4 } else { bytes };
+        let numbers = |files: &[Weights]| Ok::<u64, EngineError>(Checkpoint::open(files)?.tensors().numbers());
+        let texts = numbers(&weights.text_encoder)? + numbers(&weights.text_encoder_2)?;
+        let decoding = match &card.autoencoder {
+            AutoencoderCard::Kl(card) => of_decoder(card, height, width),
+            AutoencoderCard::Tiny(card) => of_tiny(card, height, width),
+        };
+        Ok(Self {
+            texts: bytes * texts,
+            networks: bytes * numbers(&weights.unet)? + decoder * numbers(&weights.vae)?,
+            row: bytes * of_row(&card.unet, height, width),
+            decoding: decoder * decoding,
+        })
+    }
+
+    /// What a render takes that evaluates so many rows at once.
+    pub fn with_rows(&self, rows: usize) -> u64 {
+        self.texts.max(self.networks + (self.row * rows as u64).max(self.decoding)) + ALWAYS
+    }
+
+    /// How many of `rows` can be evaluated at once within so many bytes; `None` where not even one can.
+    pub fn rows_within(&self, bytes: u64, rows: usize) -> Option<usize> {
+        (1..=rows).rev().find(|&rows| self.with_rows(rows) <= bytes)
+    }
+}
+
+/// The numbers that exist at once while the U-Net evaluates a row: all skips, and what its widest block works on.
+fn of_row(card: &UNetCard, height: usize, width: usize) -> u64 {
+    let places = |level: usize| (height.div_ceil(1 << level) * width.div_ceil(1 << level)) as u64;
+    let first = card.time_channels as u64;
+    let mut skips = vec![(first, 0)];
+    let mut widest = 0;
+    let (mut channels, mut level) = (first, 0);
+    for down in &card.down {
+        for _ in 0..down.layers {
+            widest = widest.max(of_block(channels, down.channels as u64, down.transformer.is_some()) * places(level));
+            channels = down.channels as u64;
+            skips.push((channels, level));
+        }
+        if down.downsample {
+            level += 1;
+            skips.push((channels, level));
+        }
+    }
+    let all: u64 = skips.iter().map(|(channels, level)| channels * places(*level)).sum();
+    for up in &card.up {
+        for _ in 0..up.layers {
+            let inputs = channels + skips.pop().map_or(0, |(channels, _)| channels);
+            widest = widest.max(of_block(inputs, up.channels as u64, up.transformer.is_some()) * places(level));
+            channels = up.channels as u64;
+        }
+        if up.upsample {
+            level = level.saturating_sub(1);
+        }
+    }
+    all + widest
+}
+
+/// Numbers for each place of a residual block (its input twice, what lies between, the output and its residual), or of the
+/// transformer behind it (its input, a residual, queries, keys and values, and what the widest layer gives).
+fn of_block(inputs: u64, outputs: u64, transformer: bool) -> u64 {
+    let resnet = 2 * inputs + 3 * outputs;
+    if transformer { resnet.max(10 * outputs) } else { resnet }
+}
+
+/// The numbers that exist at once while a picture is decoded in strips: of a level the input of a residual block and what
+/// lies between its convolutions, or what the enlargement takes and gives.
+fn of_decoder(card: &KlCard, height: usize, width: usize) -> u64 {
+    let mut places = (height * width) as u64;
+    let mut inputs = card.channels.last().copied().unwrap_or(0) as u64;
+    // The middle is decoded as a whole: with norms, queries, keys and values.
+    let mut most = 8 * inputs * places;
+    for (level, &outputs) in card.channels.iter().rev().enumerate() {
+        let outputs = outputs as u64;
+        most = most.max((inputs + outputs) * places).max(2 * outputs * places);
+        if level + 1 < card.channels.len() {
+            most = most.max(5 * outputs * places);
+            places *= 4;
+        }
+        inputs = outputs;
+    }
+    most.max(6 * places)
+}
+
+/// The same of the small kind, which is decoded as a whole: its widest block's input, two outputs and the enlarged picture.
+fn of_tiny(card: &TinyCard, height: usize, width: usize) -> u64 {
+    let finest = 1u64 << (2 * (card.stages.len().saturating_sub(1)) as u64);
+    5 * card.channels as u64 * finest * (height * width) as u64
+}
