@@ -102,6 +102,8 @@ def cases(word):
 
 
 def main():
+    # Of whole timesteps times a number, too.
+    torch.set_default_dtype(torch.float64)
     out = pathlib.Path(__file__).resolve().parents[2] / "tests" / "reference" / "schedulers"
     out.mkdir(parents=True, exist_ok=True)
     for word in CLASSES:
