@@ -4,7 +4,7 @@
 
 mod ids;
 mod program;
-mod server;
+pub(crate) mod server;
 
 use std::collections::BTreeMap;
 use std::fs;

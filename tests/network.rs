@@ -54,11 +54,11 @@ pub(crate) fn input(name: &str, shape: (usize, usize, usize, usize)) -> Tensor {
     Tensor::from_vec(values, shape, &DEVICE).unwrap()
 }
 
-fn folder(case: &str) -> PathBuf {
+pub(crate) fn folder(case: &str) -> PathBuf {
     Path::new("tests/reference/network").join(case)
 }
 
-fn card_in(folder: &Path) -> Card {
+pub(crate) fn card_in(folder: &Path) -> Card {
     let read = |path: &str| match std::fs::read_to_string(folder.join(path)) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         text => text.map(Some),
@@ -103,7 +103,7 @@ fn embedded(case: &str, part: &str) -> Vec<Weights> {
     vec![Weights::Embedded(bytes(case, part, |name| Some(name.to_owned())))]
 }
 
-fn generated(case: &str) -> ModelWeights {
+pub(crate) fn generated(case: &str) -> ModelWeights {
     ModelWeights {
         unet: embedded(case, "unet"),
         text_encoder: embedded(case, "text_encoder"),

@@ -251,3 +251,31 @@ proptest! {
         }
     }
 }
+
+/// A large decoder asks between its parts whether it is still wanted.
+#[test]
+fn a_decoder_can_be_ended() {
+    use sega::engine::{EngineError, Model, Precision};
+
+    use crate::network::{card_in, folder, generated, input};
+
+    let card = card_in(&folder("pair"));
+    let model = Model::load(&card, &generated("pair"), &Device::Cpu, Precision::F32).unwrap();
+    let latents = input("latents", (1, card.latent_channels(), 4, 4));
+    let mut asked = 0;
+    model
+        .decoder
+        .decode_while(&latents, &mut || {
+            asked += 1;
+            Ok(())
+        })
+        .unwrap();
+    assert!(asked > 3, "asked {asked} times");
+    let mut left = 2;
+    let ended = model.decoder.decode_while(&latents, &mut || {
+        left -= 1;
+        if left == 0 { Err(EngineError::Interrupted) } else { Ok(()) }
+    });
+    assert!(matches!(ended, Err(EngineError::Interrupted)));
+    assert_eq!(left, 0, "it went on after its end");
+}

@@ -57,10 +57,20 @@ pub(super) fn find(
     report: &mut Report,
     interrupted: &dyn Fn() -> bool,
 ) -> Result<ModelFiles, Failure> {
+    find_with(recipe, folder, wanted, &mut |id, wanted| get(id, wanted, Asked::Once, report, interrupted))
+}
+
+/// The same, with what is on a hub as `get` has it.
+pub(super) fn find_with(
+    recipe: &Recipe,
+    folder: &Path,
+    wanted: Wanted,
+    get: &mut dyn FnMut(&HubId, Wanted) -> Result<PathBuf, Failure>,
+) -> Result<ModelFiles, Failure> {
     let files = match ModelFiles::find(&recipe.model.value, folder)? {
         Found::Here(files) => files,
         Found::OnHub(id) => {
-            let path = get(&id, wanted, Asked::Once, report, interrupted)?;
+            let path = get(&id, wanted)?;
             if id.file.is_some() { ModelFiles::in_file(&path)? } else { ModelFiles::in_folder(path)? }
         }
     };
@@ -72,7 +82,7 @@ pub(super) fn find(
     let path = match on_hub {
         // A plan needs nothing of it: latents are the model's own, whoever decodes them.
         Some(_) if wanted == Wanted::Texts => return Ok(files),
-        Some(id) => get(&id, Wanted::Autoencoder { half }, Asked::Once, report, interrupted)?,
+        Some(id) => get(&id, Wanted::Autoencoder { half })?,
         None => path,
     };
     files.with_autoencoder(path).map_err(|error: FilesError| error.into())
@@ -86,12 +96,22 @@ pub(super) fn find_loras(
     report: &mut Report,
     interrupted: &dyn Fn() -> bool,
 ) -> Result<Vec<LoraFile>, Failure> {
+    find_loras_with(recipe, folder, &mut |id, wanted| get(id, wanted, Asked::Once, report, interrupted))
+}
+
+/// The same, with what is on a hub as `get` has it.
+#[cfg(feature = "engine")]
+pub(super) fn find_loras_with(
+    recipe: &Recipe,
+    folder: &Path,
+    get: &mut dyn FnMut(&HubId, Wanted) -> Result<PathBuf, Failure>,
+) -> Result<Vec<LoraFile>, Failure> {
     let mut loras = Vec::with_capacity(recipe.loras.len());
     for lora in &recipe.loras {
         let (name, strength) = (&lora.source.value, lora.strength.get());
         let on_hub = HubId::parse(name).filter(|_| !folder.join(name).exists());
         loras.push(match on_hub {
-            Some(id) => LoraFile { path: get(&id, Wanted::Lora, Asked::Once, report, interrupted)?, strength },
+            Some(id) => LoraFile { path: get(&id, Wanted::Lora)?, strength },
             None => LoraFile::locate(name, folder, strength)?,
         });
     }
@@ -119,24 +139,41 @@ pub(super) fn get(
 ) -> Result<PathBuf, Failure> {
     use std::ops::ControlFlow;
 
+    let mut bars = report.downloads();
+    let path = get_watched(id, wanted, asked, &mut |progress| {
+        bars.show(progress);
+        if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    bars.finish();
+    path
+}
+
+/// The same; `watch` sees how far it is, and may end it.
+#[cfg(feature = "hub")]
+pub(super) fn get_watched(
+    id: &HubId,
+    wanted: Wanted,
+    asked: Asked,
+    watch: &mut crate::model::hub::Watch<'_>,
+) -> Result<PathBuf, Failure> {
     use crate::model::hub::{Hub, HubError};
 
     let settings = settings();
     let hub = Hub::new(&settings);
-    let mut bars = report.downloads();
-    let watch = &mut |progress: crate::model::hub::Progress<'_>| {
-        bars.show(progress);
-        if interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
     let path = match asked {
         Asked::Once => hub.get(id, wanted, watch),
         Asked::Anew => hub.fetch(id, wanted, watch),
     };
-    bars.finish();
     path.map_err(|error| match error {
         HubError::Interrupted => Failure::Interrupted,
         error => error.into(),
     })
+}
+
+/// What is wanted of a repository, if the cache has all of it.
+#[cfg(feature = "watch")]
+pub(super) fn cached(id: &HubId, wanted: Wanted) -> Option<PathBuf> {
+    crate::model::hub::Cache::at(settings().cache).find(id, wanted)
 }
 
 /// What is wanted of a repository, from the cache.
@@ -148,6 +185,22 @@ pub(super) fn get(
     _: &mut Report,
     _: &dyn Fn() -> bool,
 ) -> Result<PathBuf, Failure> {
+    from_cache(id, wanted)
+}
+
+/// The same.
+#[cfg(all(feature = "watch", not(feature = "hub")))]
+pub(super) fn get_watched(
+    id: &HubId,
+    wanted: Wanted,
+    _: Asked,
+    _: &mut crate::model::hub::Watch<'_>,
+) -> Result<PathBuf, Failure> {
+    from_cache(id, wanted)
+}
+
+#[cfg(not(feature = "hub"))]
+fn from_cache(id: &HubId, wanted: Wanted) -> Result<PathBuf, Failure> {
     use crate::model::hub::{Cache, HubError};
     let cache = Cache::at(settings().cache);
     let missing = || HubError::NoClient { id: id.clone().into(), cache: cache.root().to_owned() };

@@ -172,6 +172,20 @@ impl Report {
         Downloads { report: self.clone(), watched, bar: None }
     }
 
+    /// A bar for a file of so many bytes, on a terminal.
+    #[cfg(any(feature = "hub", feature = "watch"))]
+    pub(super) fn download_bar(&self, file: &str, total: Option<u64>) -> ProgressBar {
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
+        let template = "{prefix} {bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left {msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_prefix(harmless(file).into_owned());
+        bar.set_draw_target(ProgressDrawTarget::stderr());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar
+    }
+
     /// Prints the JSON document, if that is what was asked for, and returns the exit code: `exit_code`, unless what there
     /// was to say could not be written.
     pub(super) fn finish(&mut self, exit_code: u8) -> u8 {
@@ -234,20 +248,12 @@ impl Downloads {
     }
 
     fn start(&mut self, file: &str, total: Option<u64>) -> ProgressBar {
-        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
         if !self.watched {
             let size = total.map_or_else(String::new, |total| format!(", {}", bytes(total)));
             self.report.remark(&format!("fetching {file}{size}"));
-            return bar;
+            return ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
         }
-        let template = "{prefix} {bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left {msg}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
-        bar.set_prefix(harmless(file).into_owned());
-        bar.set_draw_target(ProgressDrawTarget::stderr());
-        bar.enable_steady_tick(Duration::from_millis(200));
-        bar
+        self.report.download_bar(file, total)
     }
 
     /// Takes the last bar away.
@@ -259,7 +265,7 @@ impl Downloads {
 }
 
 /// A number of bytes in words.
-#[cfg(feature = "hub")]
+#[cfg(any(feature = "hub", feature = "watch"))]
 pub(super) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
     let mut amount = count as f64;

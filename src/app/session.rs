@@ -2,13 +2,19 @@
 //! went through. The only owner of caches.
 
 use std::path::Path;
+#[cfg(feature = "watch")]
+use std::path::PathBuf;
 
 use super::Failure;
 use super::hub::find;
+#[cfg(feature = "watch")]
+use super::hub::find_with;
 use super::report::Report;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::model::card::{Card, CardTexts};
 use crate::model::files::ModelFiles;
+#[cfg(feature = "watch")]
+use crate::model::hub::HubId;
 use crate::model::hub::Wanted;
 use crate::plan::{self, Plan};
 use crate::recipe::Recipe;
@@ -39,8 +45,22 @@ impl KnownModel {
         report: &mut Report,
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Self, Failure> {
+        Self::of(recipe, find(recipe, folder, wanted, report, interrupted)?)
+    }
+
+    /// The same; what is on a hub is as `get` has it.
+    #[cfg(feature = "watch")]
+    pub(super) fn read_with(
+        recipe: &Recipe,
+        folder: &Path,
+        wanted: Wanted,
+        get: &mut dyn FnMut(&HubId, Wanted) -> Result<PathBuf, Failure>,
+    ) -> Result<Self, Failure> {
+        Self::of(recipe, find_with(recipe, folder, wanted, get)?)
+    }
+
+    fn of(recipe: &Recipe, files: ModelFiles) -> Result<Self, Failure> {
         let name = &recipe.model.value;
-        let files = find(recipe, folder, wanted, report, interrupted)?;
         let texts = CardTexts::gather(|path| files.text(path))?;
         let card = Card::new(&texts).map_err(|error| UnusableModel { model: name.clone(), source: error.into() })?;
         Ok(Self { files, card })

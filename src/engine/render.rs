@@ -74,8 +74,9 @@ impl Painter {
 
     /// Renders a plan from a state of it.
     ///
-    /// `watch` is called before every evaluation of the network, before the latents are decoded and when the picture is
-    /// there; a break ends the render with [`EngineError::Interrupted`].
+    /// `watch` is called before every evaluation of the network, before the latents are decoded, between the parts of a
+    /// decoder that takes its time, and when the picture is there; a break ends the render with
+    /// [`EngineError::Interrupted`].
     pub fn render_from(
         &self,
         plan: &Plan,
@@ -92,13 +93,13 @@ impl Painter {
             ControlFlow::Break(()) => Err(EngineError::Interrupted),
         };
         go_on()?;
-        let mut picture = self.decode(state.latents())?;
+        let mut picture = decoded(&self.model.decoder, state.latents(), &mut go_on)?;
         let overflowed = picture.is_none() && self.model.decoder.is_half();
         if overflowed {
             go_on()?;
             let (card, weights) = &self.autoencoder;
             let decoder = Model::decoder(card, weights, &self.device, Precision::F32)?;
-            picture = decoded(&decoder, state.latents())?;
+            picture = decoded(&decoder, state.latents(), &mut go_on)?;
         }
         go_on()?;
         let picture = picture
@@ -125,13 +126,17 @@ impl Painter {
 
     /// The picture of some latents, `[1, channels, height, width]`; `None` where it is not finite.
     pub fn decode(&self, latents: &Tensor) -> Result<Option<Picture>, EngineError> {
-        decoded(&self.model.decoder, latents)
+        decoded(&self.model.decoder, latents, &mut || Ok(()))
     }
 }
 
 /// The picture that a decoder makes of some latents; `None` where it is not finite.
-fn decoded(decoder: &Decoder, latents: &Tensor) -> Result<Option<Picture>, EngineError> {
-    let image = decoder.decode(latents)?;
+fn decoded(
+    decoder: &Decoder,
+    latents: &Tensor,
+    go_on: &mut dyn FnMut() -> Result<(), EngineError>,
+) -> Result<Option<Picture>, EngineError> {
+    let image = decoder.decode_while(latents, go_on)?;
     let (_, _, height, width) = image.dims4()?;
     let planes: Vec<f32> = image.flatten_all()?.to_vec1()?;
     let finite = planes.iter().all(|value| value.is_finite());

@@ -10,21 +10,21 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 /// The commit that `main` is.
-pub(super) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// A request as the server sees it.
 #[derive(Debug, Clone)]
-pub(super) struct Request {
-    pub(super) path: String,
-    pub(super) range: Option<u64>,
-    pub(super) token: bool,
+pub(crate) struct Request {
+    pub(crate) path: String,
+    pub(crate) range: Option<u64>,
+    pub(crate) token: bool,
     /// Whether it came to the host of large files, which is another.
-    pub(super) storage: bool,
+    pub(crate) storage: bool,
 }
 
 /// What becomes of a request.
 #[derive(Debug, Clone)]
-pub(super) enum Behaviour {
+pub(crate) enum Behaviour {
     Right,
     /// The connection is dropped after so many bytes of the body.
     DropAfter(usize),
@@ -50,16 +50,16 @@ struct State {
     storage: String,
 }
 
-pub(super) struct Server {
-    pub(super) endpoint: String,
+pub(crate) struct Server {
+    pub(crate) endpoint: String,
     state: Arc<State>,
 }
 
-pub(super) fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-pub(super) fn git(bytes: &[u8]) -> String {
+pub(crate) fn git(bytes: &[u8]) -> String {
     let mut sum = Sha1::new();
     sum.update(format!("blob {}\0", bytes.len()));
     sum.update(bytes);
@@ -67,7 +67,7 @@ pub(super) fn git(bytes: &[u8]) -> String {
 }
 
 impl Server {
-    pub(super) fn new(files: BTreeMap<String, Vec<u8>>) -> Self {
+    pub(crate) fn new(files: BTreeMap<String, Vec<u8>>) -> Self {
         let hub = TcpListener::bind("127.0.0.1:0").unwrap();
         let storage = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", hub.local_addr().unwrap());
@@ -90,21 +90,21 @@ impl Server {
         Self { endpoint, state }
     }
 
-    pub(super) fn behave(&self, script: impl FnMut(&Request) -> Behaviour + Send + 'static) {
+    pub(crate) fn behave(&self, script: impl FnMut(&Request) -> Behaviour + Send + 'static) {
         *self.state.script.lock().unwrap() = Box::new(script);
     }
 
     /// The requests since the last call.
-    pub(super) fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         std::mem::take(&mut self.state.log.lock().unwrap())
     }
 
-    pub(super) fn paths(&self) -> Vec<String> {
+    pub(crate) fn paths(&self) -> Vec<String> {
         self.requests().into_iter().map(|request| request.path).collect()
     }
 
     /// A new commit, with one file changed.
-    pub(super) fn commit(&self, commit: &str, file: &str, bytes: &[u8]) {
+    pub(crate) fn commit(&self, commit: &str, file: &str, bytes: &[u8]) {
         *self.state.commit.lock().unwrap() = commit.to_owned();
         self.state.files.lock().unwrap().insert(file.to_owned(), bytes.to_vec());
     }

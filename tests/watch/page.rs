@@ -7,16 +7,21 @@ use super::{RECIPE, Watch};
 
 /// A watch with its page, and the page's port.
 fn served(recipe: &str) -> (Watch, u16) {
+    served_keeping(recipe, "1024")
+}
+
+/// The same, which keeps at most so many MiB.
+pub(super) fn served_keeping(recipe: &str, keep: &str) -> (Watch, u16) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("a.sega"), recipe).unwrap();
-    let watch = Watch::begin(folder, &["a.sega"]);
+    let watch = Watch::begin(folder, &["a.sega", "--keep", keep]);
     let address = watch.event("serving")["address"].as_str().unwrap().to_owned();
     let port = address.trim_start_matches("http://127.0.0.1:").trim_end_matches('/').parse().unwrap();
     (watch, port)
 }
 
 /// What the server answers: status, headers, body.
-fn ask(port: u16, method: &str, path: &str, headers: &[(&str, &str)]) -> (u16, String, Vec<u8>) {
+pub(super) fn ask(port: u16, method: &str, path: &str, headers: &[(&str, &str)]) -> (u16, String, Vec<u8>) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let host = format!("127.0.0.1:{port}");
     let own = if headers.iter().any(|(name, _)| *name == "Host") { vec![] } else { vec![("Host", host.as_str())] };
@@ -34,7 +39,7 @@ fn ask(port: u16, method: &str, path: &str, headers: &[(&str, &str)]) -> (u16, S
 }
 
 /// The next views that are sent, one after the other.
-fn views(port: u16) -> impl Iterator<Item = serde_json::Value> {
+pub(super) fn views(port: u16) -> impl Iterator<Item = serde_json::Value> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(super::PATIENCE)).unwrap();
     write!(stream, "GET /events HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n").unwrap();
@@ -162,4 +167,18 @@ fn a_page_finds_the_program_again() {
     assert_ne!(views(port).next().unwrap()["instance"], instance);
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// So that neither browsers nor what lies between take a page for dead that was left open for hours.
+#[test]
+#[ignore = "waits for a quarter of a minute"]
+fn a_page_that_is_left_open_is_kept_alive() {
+    let (watch, port) = served(RECIPE);
+    watch.event("rendered");
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+    write!(stream, "GET /events HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n").unwrap();
+    let lines = BufReader::new(stream).lines().map_while(Result::ok);
+    // A comment, which pages do not see.
+    assert!(lines.skip_while(|line| !line.starts_with("data:")).any(|line| line.starts_with(':')));
 }

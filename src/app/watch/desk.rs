@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::easel::Easel;
 use super::entry::{Entry, Reading};
+use super::fetch::{Absent, Fetcher};
 use super::files::{Folders, names, recipes_in};
 use super::screen::Screen;
 use super::view::{Problem, RecipeView, Standing};
@@ -15,7 +16,6 @@ use super::{Ask, Board, Signal};
 use crate::app::Failure;
 use crate::app::cli::{NetworkArgs, WatchArgs};
 use crate::app::interruption::Interruption;
-use crate::app::report::Report;
 use crate::diagnostic::{self, Diagnostics};
 use crate::source::Source;
 
@@ -37,11 +37,11 @@ pub(super) struct Desk {
     folders: Vec<PathBuf>,
     force: bool,
     network: NetworkArgs,
-    report: Report,
     system: Option<Folders>,
     /// Which recipes depend on a file, by the names that the system has for it.
     interests: HashMap<PathBuf, Vec<usize>>,
     easel: Arc<Easel>,
+    fetcher: Fetcher,
     board: Arc<Board>,
     screen: Arc<Screen>,
     interruption: Interruption,
@@ -50,8 +50,8 @@ pub(super) struct Desk {
 impl Desk {
     pub(super) fn new(
         args: &WatchArgs,
-        report: Report,
         easel: Arc<Easel>,
+        fetcher: Fetcher,
         board: Arc<Board>,
         screen: Arc<Screen>,
         interruption: Interruption,
@@ -62,10 +62,10 @@ impl Desk {
             folders: args.recipes.iter().filter(|path| path.is_dir()).cloned().collect(),
             force: args.force,
             network: args.network,
-            report,
             system: None,
             interests: HashMap::new(),
             easel,
+            fetcher,
             board,
             screen,
             interruption,
@@ -111,6 +111,7 @@ impl Desk {
             match inbox.recv_timeout(soonest.saturating_duration_since(now).min(GLANCE)) {
                 Ok(Signal::Files(paths)) => self.changed(&paths),
                 Ok(Signal::Rescan) => next_poll = Instant::now(),
+                Ok(Signal::Fetched { absent, fault }) => self.fetched(&absent, fault.as_deref()),
                 Ok(Signal::Ask(Ask::Quit)) => return Ok(()),
                 Ok(Signal::Ask(ask)) => self.answer(ask),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -195,29 +196,18 @@ impl Desk {
     /// Reads a recipe and acts on what it says. In haste only what is right counts.
     fn read(&mut self, number: usize, hasty: bool) {
         let before: Vec<PathBuf> = self.entries[number].files().map(Path::to_owned).collect();
-        let reading = self.entries[number].read(number, hasty, &mut self.report, &|| self.interruption.raised());
-        let name = self.entries[number].name.clone();
+        let reading = self.entries[number].read(number, hasty);
         match reading {
             Reading::Same => {}
             Reading::Right(job, warnings) => {
                 if let Some((source, diagnostics)) = &warnings {
                     self.screen.diagnostics(source, diagnostics);
                 }
-                let warnings: Vec<String> =
-                    warnings.iter().flat_map(|(_, all)| all).map(|one| one.message.clone()).collect();
-                let mut mended = false;
-                self.board.recipe(number, |view| {
-                    mended = view.problem.take().is_some();
-                    view.warnings = warnings;
-                    if view.standing == Standing::Failed {
-                        view.standing = Standing::Waiting;
-                    }
-                });
-                if mended {
-                    self.screen.note("mended", &name, "mended");
-                }
+                let warnings = warnings.iter().flat_map(|(_, all)| all).map(|one| one.message.clone()).collect();
+                self.mended(number, warnings);
                 self.easel.order(*job);
             }
+            Reading::Absent => self.mended(number, Vec::new()),
             _ if hasty => {}
             Reading::Broken(source, diagnostics) => self.broken(number, &source, &diagnostics),
             Reading::Missing => self.problem(number, "missing", "the recipe is gone; waiting for it to come back"),
@@ -229,8 +219,45 @@ impl Desk {
                 self.problem(number, "failed", &message);
             }
         }
+        self.fetcher.want(number, self.entries[number].absent());
         if self.entries[number].files().ne(before.iter().map(PathBuf::as_path)) {
             self.look_around();
+        }
+    }
+
+    /// Nothing is wrong with a recipe any more, if something was.
+    fn mended(&self, number: usize, warnings: Vec<String>) {
+        let mut mended = false;
+        self.board.recipe(number, |view| {
+            mended = view.problem.take().is_some();
+            view.warnings = warnings;
+            if view.standing == Standing::Failed {
+                view.standing = Standing::Waiting;
+            }
+        });
+        if mended {
+            self.screen.note("mended", &self.entries[number].name, "mended");
+        }
+    }
+
+    /// A download has ended: those that waited for it go on.
+    fn fetched(&mut self, absent: &Absent, fault: Option<&str>) {
+        for number in 0..self.entries.len() {
+            if self.entries[number].absent() != Some(absent) {
+                continue;
+            }
+            match fault {
+                // A second file of the model may be wanted next.
+                None => {
+                    self.entries[number].read_anew();
+                    self.read(number, false);
+                }
+                Some(fault) => {
+                    self.entries[number].give_up();
+                    self.fetcher.want(number, None);
+                    self.problem(number, "failed", fault);
+                }
+            }
         }
     }
 

@@ -26,34 +26,16 @@ use crate::syntax::changes::{Change, Text, changes};
 
 /// A recipe that is to be rendered.
 pub(super) struct Job {
-    recipe: usize,
-    /// Greater than that of every earlier job.
-    number: u64,
-    source: Source,
-    file: File,
-    order: Order,
-    seeds: Vec<Seed>,
-    outputs: Vec<Output>,
-    steps: usize,
-    drawn: bool,
+    pub(super) recipe: usize,
+    pub(super) source: Source,
+    pub(super) file: File,
+    pub(super) order: Order,
+    pub(super) seeds: Vec<Seed>,
+    pub(super) outputs: Vec<Output>,
+    pub(super) steps: usize,
+    pub(super) drawn: bool,
     /// How many of the seeds have their picture.
-    finished: AtomicUsize,
-}
-
-impl Job {
-    #[expect(clippy::too_many_arguments, reason = "they are what a job consists of, and are given once")]
-    pub(super) fn new(
-        recipe: usize,
-        source: Source,
-        file: File,
-        order: Order,
-        seeds: Vec<Seed>,
-        outputs: Vec<Output>,
-        steps: usize,
-        drawn: bool,
-    ) -> Self {
-        Self { recipe, number: 0, source, file, order, seeds, outputs, steps, drawn, finished: AtomicUsize::new(0) }
-    }
+    pub(super) finished: AtomicUsize,
 }
 
 /// The orders: at most one for each recipe, the newest. There is no queue.
@@ -65,8 +47,8 @@ pub(super) struct Easel {
 
 #[derive(Default)]
 struct Orders {
-    jobs: HashMap<usize, Arc<Job>>,
-    count: u64,
+    /// The newest stands last.
+    jobs: Vec<Arc<Job>>,
     paused: bool,
     closed: bool,
     /// The pictures that were finished last.
@@ -76,10 +58,7 @@ struct Orders {
 impl Orders {
     /// What is to be done now: the newest order.
     fn newest(&self) -> Option<&Arc<Job>> {
-        if self.paused || self.closed {
-            return None;
-        }
-        self.jobs.values().max_by_key(|job| job.number)
+        if self.paused || self.closed { None } else { self.jobs.last() }
     }
 }
 
@@ -89,11 +68,10 @@ impl Easel {
     }
 
     /// Takes an order, in the place of an earlier one of the same recipe.
-    pub(super) fn order(&self, mut job: Job) {
+    pub(super) fn order(&self, job: Job) {
         let mut orders = self.lock();
-        orders.count += 1;
-        job.number = orders.count;
-        orders.jobs.insert(job.recipe, Arc::new(job));
+        orders.jobs.retain(|known| known.recipe != job.recipe);
+        orders.jobs.push(Arc::new(job));
         self.news.notify_all();
     }
 
@@ -133,16 +111,13 @@ impl Easel {
     }
 
     /// Whether a job is still what is to be done now.
-    fn is_newest(&self, job: &Job) -> bool {
-        self.lock().newest().is_some_and(|newest| newest.number == job.number)
+    fn is_newest(&self, job: &Arc<Job>) -> bool {
+        self.lock().newest().is_some_and(|newest| Arc::ptr_eq(newest, job))
     }
 
     /// A job is over. A newer one of the same recipe stays.
-    fn done(&self, job: &Job) {
-        let mut orders = self.lock();
-        if orders.jobs.get(&job.recipe).is_some_and(|known| known.number == job.number) {
-            orders.jobs.remove(&job.recipe);
-        }
+    fn done(&self, job: &Arc<Job>) {
+        self.lock().jobs.retain(|known| !Arc::ptr_eq(known, job));
     }
 }
 
@@ -181,7 +156,7 @@ struct Painter<'a> {
 
 impl Painter<'_> {
     /// Makes the pictures of a job that are not there yet.
-    fn paint(&mut self, job: &Job) -> Result<(), Failure> {
+    fn paint(&mut self, job: &Arc<Job>) -> Result<(), Failure> {
         let changes: Vec<Change> = self.shown.get(&job.recipe).map_or_else(Vec::new, |shown| {
             let before = Text { file: &shown.file, source: &shown.source };
             changes(before, Text { file: &job.file, source: &job.source })
@@ -224,7 +199,7 @@ impl Painter<'_> {
     }
 
     /// Renders one seed, and shows how it becomes.
-    fn paint_seed(&mut self, job: &Job, at: usize) -> Result<Painted, Failure> {
+    fn paint_seed(&mut self, job: &Arc<Job>, at: usize) -> Result<Painted, Failure> {
         let Self { studio, easel, board, screen, interruption, .. } = self;
         let mut previews = Previews::begin();
         let mut resumed = None;
@@ -382,24 +357,27 @@ fn overlay(map: &EffectMap, number: usize) -> Vec<u8> {
 struct Previews {
     began: Instant,
     spent: Duration,
-    made: bool,
+    /// How many evaluations the state of the last one had seen.
+    last: Option<usize>,
 }
 
 impl Previews {
     fn begin() -> Self {
-        Self { began: Instant::now(), spent: Duration::ZERO, made: false }
+        Self { began: Instant::now(), spent: Duration::ZERO, last: None }
     }
 
     /// The preview as a PNG file, if one is due and can be made.
     fn make(&mut self, model: &StudioModel, state: &State) -> Option<Vec<u8>> {
         let now = Instant::now();
-        if self.made && self.spent * 10 > now - self.began {
+        // The same state comes again while it is decoded.
+        let too_soon = self.last.is_some() && self.spent * 10 > now - self.began;
+        if too_soon || self.last == Some(state.done()) {
             return None;
         }
         // A preview that cannot be made is not worth an error: the picture will tell.
         let picture = model.preview(state).ok().flatten()?;
         let png = png::encode_plain(&picture).ok()?;
-        self.made = true;
+        self.last = Some(state.done());
         self.spent += now.elapsed();
         Some(png)
     }

@@ -1,20 +1,21 @@
 //! One watched recipe: what its file says now, and whether that is news.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
 
 use super::easel::Job;
+use super::fetch::Absent;
 use super::output::Output;
 use super::short_name;
 use crate::app::Failure;
 use crate::app::cli::NetworkArgs;
-use crate::app::hub::find_loras;
+use crate::app::hub::{self, find_loras_with};
 use crate::app::input::{self, InputError, folder_of};
-use crate::app::report::Report;
 use crate::app::run::random_seed;
 use crate::app::session::{KnownModel, Order, Stamp, plan_or_mistake, size_warning};
 use crate::diagnostic::Diagnostics;
 use crate::engine::Precision;
-use crate::model::hub::Wanted;
+use crate::model::hub::{HubId, Wanted};
 use crate::quantity::Seed;
 use crate::recipe::{self, Recipe};
 use crate::source::Source;
@@ -32,6 +33,8 @@ pub(super) struct Entry {
     last: Option<Last>,
     /// The files that the last recipe that was right is made from, beside its own.
     reads: Vec<PathBuf>,
+    /// What the last recipe that was right needs of a hub and is not here.
+    absent: Option<Absent>,
 }
 
 /// What tells whether anything has changed since.
@@ -46,6 +49,8 @@ pub(super) enum Reading {
     Same,
     /// It can be rendered. There may be warnings.
     Right(Box<Job>, Option<(Source, Diagnostics)>),
+    /// Its model has to come first.
+    Absent,
     /// It has mistakes.
     Broken(Source, Diagnostics),
     /// Its file is not there.
@@ -65,6 +70,7 @@ impl Entry {
             drawn: random_seed(),
             last: None,
             reads: Vec::new(),
+            absent: None,
         }
     }
 
@@ -82,6 +88,21 @@ impl Entry {
         self.files().map(Stamp::of).collect()
     }
 
+    /// What it needs of a hub and is not here.
+    pub(super) fn absent(&self) -> Option<&Absent> {
+        self.absent.as_ref()
+    }
+
+    /// What it needs of a hub is not to be had, until it is read anew.
+    pub(super) fn give_up(&mut self) {
+        self.absent = None;
+    }
+
+    /// Takes what the file says for new.
+    pub(super) fn read_anew(&mut self) {
+        self.last = None;
+    }
+
     /// Draws another seed, where the recipe has none, and takes what the file says for new.
     pub(super) fn forget(&mut self) {
         self.drawn = random_seed();
@@ -89,15 +110,7 @@ impl Entry {
     }
 
     /// Reads the recipe. With `hasty`, what is wrong with it is not taken for read yet: an editor may be halfway through.
-    ///
-    /// What a hub has of its model is fetched, which is told to `report` and ended by `interrupted`.
-    pub(super) fn read(
-        &mut self,
-        number: usize,
-        hasty: bool,
-        report: &mut Report,
-        interrupted: &dyn Fn() -> bool,
-    ) -> Reading {
+    pub(super) fn read(&mut self, number: usize, hasty: bool) -> Reading {
         let stamps = self.stamps();
         let source = match input::read(&self.path) {
             Ok(source) => Ok(source),
@@ -114,9 +127,8 @@ impl Entry {
             }
             return Reading::Same;
         }
-        let reading =
-            source.map_or_else(|reading| reading, |source| self.understand(number, source, report, interrupted));
-        if matches!(reading, Reading::Right(..)) || !hasty {
+        let reading = source.map_or_else(|reading| reading, |source| self.understand(number, source));
+        if matches!(reading, Reading::Right(..) | Reading::Absent) || !hasty {
             // The files that it depends on may be others now.
             self.last = Some(Last { text, stamps: self.stamps() });
         }
@@ -124,13 +136,7 @@ impl Entry {
     }
 
     /// Checks and plans a recipe.
-    fn understand(
-        &mut self,
-        number: usize,
-        source: Source,
-        report: &mut Report,
-        interrupted: &dyn Fn() -> bool,
-    ) -> Reading {
+    fn understand(&mut self, number: usize, source: Source) -> Reading {
         let checked = recipe::parse(&source);
         let Some(recipe) = checked.recipe else {
             return match checked.diagnostics {
@@ -141,14 +147,21 @@ impl Entry {
         // Also what is not there, as it may come.
         self.reads = named(&recipe, folder_of(&self.path));
         let wanted = Wanted::Model { half: self.network.precision != Precision::F32 };
-        let known = match KnownModel::read(&recipe, folder_of(&self.path), wanted, report, interrupted) {
-            Ok(known) => known,
-            Err(failure) => return Reading::Failed(failure),
+        let absent = &mut self.absent;
+        *absent = None;
+        let mut get = |id: &HubId, wanted| {
+            hub::cached(id, wanted).ok_or_else(|| {
+                *absent = Some(Absent { id: id.clone(), wanted });
+                Failure::Interrupted
+            })
         };
-        self.reads.extend(known.reads());
-        let loras = match find_loras(&recipe, folder_of(&self.path), report, interrupted) {
-            Ok(loras) => loras,
-            Err(failure) => return Reading::Failed(failure),
+        let known = KnownModel::read_with(&recipe, folder_of(&self.path), wanted, &mut get);
+        self.reads.extend(known.iter().flat_map(KnownModel::reads));
+        let loras = find_loras_with(&recipe, folder_of(&self.path), &mut get);
+        let (known, loras) = match (known, loras) {
+            (Ok(known), Ok(loras)) => (known, loras),
+            _ if self.absent.is_some() => return Reading::Absent,
+            (Err(failure), _) | (_, Err(failure)) => return Reading::Failed(failure),
         };
         self.reads.extend(loras.iter().map(|lora| lora.path.clone()));
         let plan = match plan_or_mistake(&recipe, &known, &checked.file) {
@@ -168,7 +181,9 @@ impl Entry {
         let force = self.force || recipe.overwrite;
         let outputs = seeds.iter().map(|seed| Output::new(&self.output, *seed, several, force)).collect();
         let warnings = checked.diagnostics.map(|diagnostics| (source.clone(), diagnostics));
-        let job = Job::new(number, source, checked.file, order, seeds, outputs, recipe.steps.get(), drawn);
+        let (file, steps) = (checked.file, recipe.steps.get());
+        let finished = AtomicUsize::new(0);
+        let job = Job { recipe: number, source, file, order, seeds, outputs, steps, drawn, finished };
         Reading::Right(Box::new(job), warnings)
     }
 }

@@ -7,6 +7,7 @@ mod board;
 mod desk;
 mod easel;
 mod entry;
+mod fetch;
 mod files;
 mod inline;
 mod keys;
@@ -26,21 +27,24 @@ use super::report::Report;
 use board::Board;
 use desk::Desk;
 use easel::Easel;
+use fetch::{Absent, Fetcher};
 use screen::Screen;
 
 /// What the desk is told.
-pub(super) enum Signal {
+enum Signal {
     /// Files may have changed.
     Files(Vec<PathBuf>),
     /// The system has lost count of what changed.
     Rescan,
+    /// A download has ended: well, or with a fault.
+    Fetched { absent: Absent, fault: Option<String> },
     /// Someone wants something.
     Ask(Ask),
 }
 
 /// What a key or a button of the page asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ask {
+enum Ask {
     /// Stop rendering, or go on.
     Pause,
     /// Render again: all recipes, or one.
@@ -84,7 +88,8 @@ pub(super) fn watch(args: &WatchArgs, report: &mut Report) -> Result<(), Failure
             server::open(&address);
         }
     }
-    let mut desk = Desk::new(args, report.clone(), easel.clone(), board.clone(), screen.clone(), interruption.clone());
+    let fetcher = Fetcher::new(signals.clone(), board.clone(), screen.clone(), interruption.clone());
+    let mut desk = Desk::new(args, easel.clone(), fetcher, board.clone(), screen.clone(), interruption.clone());
     desk.listen(signals.clone());
     let restore = keys::listen(signals);
     let painter = {

@@ -8,9 +8,10 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::inline::Protocol;
-use crate::app::report::Report;
+use crate::app::report::{Report, bytes};
 use crate::artifact::Picture;
 use crate::diagnostic::{self, Diagnostics};
+use crate::model::hub::Progress;
 use crate::source::Source;
 use crate::syntax::changes::Change;
 
@@ -20,6 +21,8 @@ pub(super) struct Screen(Mutex<Inner>);
 struct Inner {
     report: Report,
     bar: Option<ProgressBar>,
+    /// A file that comes from a hub, and its bar. A render's bar goes before it: there is never more than one.
+    download: Option<(String, Option<ProgressBar>)>,
     /// How pictures are shown; `None` where they are not.
     protocol: Option<Protocol>,
     closed: bool,
@@ -48,7 +51,7 @@ impl Screen {
     pub(super) fn new(report: Report, previews: bool) -> Self {
         let on_terminal = report.shows_on_terminal();
         let protocol = (previews && on_terminal).then(Protocol::of_terminal).flatten();
-        Self(Mutex::new(Inner { report, bar: None, protocol, closed: false }))
+        Self(Mutex::new(Inner { report, bar: None, download: None, protocol, closed: false }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -59,6 +62,7 @@ impl Screen {
     pub(super) fn close(&self) {
         let mut inner = self.lock();
         inner.end();
+        inner.download_ends();
         inner.closed = true;
     }
 
@@ -108,6 +112,9 @@ impl Screen {
     pub(super) fn begin(&self, label: &str, steps: usize) {
         let mut inner = self.lock();
         if inner.report.shows_on_terminal() {
+            if let Some((_, bar)) = &mut inner.download {
+                bar.take().iter().for_each(ProgressBar::finish_and_clear);
+            }
             inner.bar = Some(inner.report.progress(label, steps));
         }
     }
@@ -126,6 +133,44 @@ impl Screen {
     /// A render is over, or given up.
     pub(super) fn end(&self) {
         self.lock().end();
+    }
+
+    /// A file of a model comes from a hub.
+    pub(super) fn fetching(&self, model: &str, progress: Progress<'_>) {
+        let mut inner = self.lock();
+        let (file, done, total, message) = match progress {
+            Progress::Bytes { file, done, total } => (file, Some(done), total, ""),
+            Progress::Waiting { file } => (file, None, None, "another process is fetching it"),
+            Progress::Retrying { file } => (file, None, None, "the connection is lost, trying again"),
+            Progress::Done { .. } => return inner.download_ends(),
+        };
+        if inner.download.as_ref().is_none_or(|(known, _)| known != file) {
+            inner.download_ends();
+            inner.download = Some((file.to_owned(), None));
+            let size = total.map_or_else(String::new, |total| format!(", {}", bytes(total)));
+            let fields = json!({ "model": model, "file": file, "bytes": total });
+            inner.say("fetching", fields, &format!("fetching {model}: {file}{size}"));
+        }
+        let free = inner.bar.is_none() && !inner.closed && inner.report.shows_on_terminal();
+        let Inner { report, download: Some((_, bar)), .. } = &mut *inner else { return };
+        if free && bar.is_none() {
+            *bar = Some(report.download_bar(file, total));
+        }
+        let Some(bar) = bar else { return };
+        bar.set_message(message);
+        if let Some(done) = done {
+            bar.set_position(done);
+        }
+    }
+
+    /// Nothing comes any more.
+    pub(super) fn fetching_ends(&self) {
+        self.lock().download_ends();
+    }
+
+    /// A model has come from a hub.
+    pub(super) fn fetched(&self, model: &str) {
+        self.lock().say("fetched", json!({ "model": model }), &format!("fetched {model}"));
     }
 
     /// A picture is there.
@@ -152,9 +197,16 @@ impl Inner {
 
     /// Prints without running into the bar.
     fn above_bar(&mut self, print: impl FnOnce(&mut Report)) {
-        match self.bar.clone() {
+        let download = self.download.as_ref().and_then(|(_, bar)| bar.clone());
+        match self.bar.clone().or(download) {
             Some(bar) => bar.suspend(|| print(&mut self.report)),
             None => print(&mut self.report),
+        }
+    }
+
+    fn download_ends(&mut self) {
+        if let Some((_, Some(bar))) = self.download.take() {
+            bar.finish_and_clear();
         }
     }
 

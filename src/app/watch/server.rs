@@ -20,6 +20,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::stream::{self, Stream};
+use tokio::time::Instant;
 
 use super::board::Board;
 use super::{Ask, Signal, WatchError};
@@ -140,15 +141,15 @@ async fn events(State(shared): State<Shared>) -> Sse<impl Stream<Item = Result<E
     let mut changes = board.changes();
     changes.mark_changed();
     let viewer = board.look();
-    let stream = stream::unfold((board, changes, viewer, true), |(board, mut changes, viewer, first)| async move {
+    let stream = stream::unfold((board, changes, viewer, None), |(board, mut changes, viewer, sent)| async move {
         changes.changed().await.ok()?;
-        if !first {
-            // What changes meanwhile is in the same view.
-            tokio::time::sleep(PACE).await;
+        if let Some(sent) = sent {
+            // What comes after a pause goes at once; what comes soon after another is in the same view as the next.
+            tokio::time::sleep_until(sent + PACE).await;
         }
         changes.mark_unchanged();
         let event = Event::default().data(board.json());
-        Some((Ok(event), (board, changes, viewer, false)))
+        Some((Ok(event), (board, changes, viewer, Some(Instant::now()))))
     });
     Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
 }

@@ -37,6 +37,8 @@ pub(super) struct RecipeView {
     pub(super) standing: Standing,
     /// Why the file as it is now cannot be rendered; the picture is then of an earlier one.
     pub(super) problem: Option<Problem>,
+    /// What of its model is on its way here; the picture is then of an earlier state.
+    pub(super) fetching: Option<Fetching>,
     /// What is probably not meant.
     pub(super) warnings: Vec<String>,
     /// What the last render changed.
@@ -44,6 +46,20 @@ pub(super) struct RecipeView {
     /// Whether no setting has changed, or no pixel.
     pub(super) note: Option<String>,
     pub(super) pictures: Vec<PictureView>,
+}
+
+/// A download.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct Fetching {
+    pub(super) model: String,
+    /// The file that comes now.
+    pub(super) file: String,
+    /// In bytes.
+    pub(super) done: u64,
+    /// In bytes, if the hub says.
+    pub(super) total: Option<u64>,
+    /// What hinders it.
+    pub(super) note: Option<&'static str>,
 }
 
 /// Why a recipe cannot be rendered.

@@ -65,6 +65,11 @@ impl Decoder {
     /// Latents as the U-Net sees them, `[rows, channels, height, width]`, as pixels in f32, nominally from 0 to 1:
     /// `[rows, 3, 8 height, 8 width]`. What lies outside is left, so that an overflow can be told from white.
     pub fn decode(&self, latents: &Tensor) -> Built<Tensor> {
+        self.decode_while(latents, &mut || Ok(()))
+    }
+
+    /// [`Self::decode`], asking between the parts of a decoder that takes its time whether to go on; an error is its end.
+    pub fn decode_while(&self, latents: &Tensor, go_on: &mut dyn FnMut() -> Built<()>) -> Built<Tensor> {
         let latents = match &self.statistics {
             Some((deviation, mean)) => {
                 (latents.broadcast_mul(deviation)? / self.scaling_factor)?.broadcast_add(mean)?.to_dtype(self.dtype)?
@@ -73,8 +78,8 @@ impl Decoder {
         };
         let pixels = match &self.decoder {
             Kind::Kl(decoder) => {
-                let picture = |row| decoder.forward(&latents.narrow(0, row, 1)?, self.strip);
-                Tensor::cat(&(0..latents.dim(0)?).map(picture).collect::<Result<Vec<_>>>()?, 0)?
+                let picture = |row| decoder.forward(&latents.narrow(0, row, 1)?, self.strip, go_on);
+                Tensor::cat(&(0..latents.dim(0)?).map(picture).collect::<Built<Vec<_>>>()?, 0)?
             }
             Kind::Tiny(decoder) => decoder.forward(&latents)?,
         };

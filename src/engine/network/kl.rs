@@ -74,8 +74,13 @@ impl KlDecoder {
     }
 
     /// `[1, latent channels, height, width]` to `[1, 3, ..]`, from -1 to 1. What is larger than `strip` bytes is computed
-    /// in strips.
-    pub(super) fn forward(&self, latents: &Tensor, strip: usize) -> Result<Tensor> {
+    /// in strips. An error of `go_on`, which is asked between the blocks, is its end.
+    pub(super) fn forward(
+        &self,
+        latents: &Tensor,
+        strip: usize,
+        go_on: &mut dyn FnMut() -> Built<()>,
+    ) -> Built<Tensor> {
         let latents = match &self.post_quant {
             Some(conv) => conv.forward(latents)?,
             None => latents.clone(),
@@ -88,13 +93,16 @@ impl KlDecoder {
         let mut x = Strips::cut(&after.forward(&x, None)?, strip)?;
         for level in &self.levels {
             for resnet in &level.resnets {
+                go_on()?;
                 x = resnet.forward_strips(x)?;
             }
             if let Some(upsample) = &level.upsample {
+                go_on()?;
                 x = upsample.forward_strips(x)?;
             }
         }
-        x.normed_and_convolved(&self.norm_out, &self.conv_out)?.whole()
+        go_on()?;
+        Ok(x.normed_and_convolved(&self.norm_out, &self.conv_out)?.whole()?)
     }
 }
 

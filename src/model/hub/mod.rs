@@ -46,7 +46,7 @@ pub struct HubSettings {
 }
 
 /// What is wanted of a repository.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Wanted {
     /// A model's texts: its configurations and tokenizer.
     Texts,

@@ -76,9 +76,22 @@ function standing(of = recipe()) {
   if (!online) return ["offline", view ? "not running: waiting for it to come back" : "connecting"];
   if (!of) return ["waiting", "no recipe yet"];
   if (of.problem) return ["broken", of.problem.title];
+  if (of.fetching) return ["fetching", fetchingWords(of.fetching)];
   if (view.paused) return ["paused", "paused"];
   const words = { waiting: "waiting", rendering: "rendering", done: "up to date", failed: "the render failed" };
   return [of.standing, words[of.standing]];
+}
+
+/** How far a model's file is. */
+function fetchingWords({ model, file, done, total, note }) {
+  const share = total && !note ? `, ${Math.floor((100 * done) / total)} % of ${bytes(total)}` : "";
+  return `fetching ${model}${file ? `: ${file.split("/").pop()}` : ""}${share}${note ? `, ${note}` : ""}`;
+}
+
+function bytes(count) {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  const unit = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, count)) / 3));
+  return `${(count / 1000 ** unit).toPrecision(3)} ${units[unit]}`;
 }
 
 function drawTabs() {
@@ -97,7 +110,9 @@ function drawStanding() {
   element("standing").dataset.state = state;
   element("standing").querySelector(".words").textContent = words;
   const now = picture();
-  const percent = now && state === "rendering" ? Math.round((100 * now.step) / now.steps) : null;
+  const fetching = recipe()?.fetching;
+  const percent = now && state === "rendering" ? Math.round((100 * now.step) / now.steps)
+    : state === "fetching" ? Math.floor((100 * fetching.done) / (fetching.total ?? Infinity)) : null;
   const marks = { done: "\u2713 ", broken: "\u2715 ", failed: "\u2715 ", paused: "\u2016 ", offline: "\u2026 " };
   const mark = percent === null ? marks[state] ?? "" : `${percent}% `;
   document.title = `${mark}${recipe()?.name ?? "sega watch"}`;
@@ -108,7 +123,7 @@ let iconDrawn = "";
 
 /** A ring that fills while rendering; otherwise a disc in the colour of the state. */
 function drawIcon(state, percent) {
-  const colors = { done: "#1f8a4c", broken: "#c8322b", failed: "#c8322b", rendering: "#c27803" };
+  const colors = { done: "#1f8a4c", broken: "#c8322b", failed: "#c8322b", rendering: "#c27803", fetching: "#c27803" };
   const color = colors[state] ?? "#7a8599";
   const around = 2 * Math.PI * 12;
   const ring = `<circle cx="16" cy="16" r="12" fill="none" stroke="#8886" stroke-width="7"/>

@@ -1,0 +1,179 @@
+//! What an edit costs, what it leaves, and what goes wrong with it.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{RECIPE, Watch};
+
+#[test]
+fn an_edit_costs_what_it_changes_and_gives_what_run_gives() {
+    let watch = Watch::new(RECIPE);
+    let first = watch.event("rendered");
+    assert_eq!((&first["resumed_at"], &first["steps"], &first["file"]), (&0.into(), &8.into(), &"a.png".into()));
+    let original = watch.run(RECIPE);
+    assert_eq!(watch.picture(), original);
+
+    let stronger = RECIPE.replace("strength 5", "strength 9");
+    watch.write(&stronger);
+    let edited = watch.event("rendered");
+    assert_eq!(edited["resumed_at"], 4);
+    let change = serde_json::json!([{ "what": "glasses.strength", "before": "5", "after": "9" }]);
+    assert_eq!(edited["changes"], change);
+    assert_eq!(watch.picture(), watch.run(&stronger));
+
+    watch.write(RECIPE);
+    let undone = watch.event("rendered");
+    assert_eq!((&undone["resumed_at"], &undone["unchanged"]), (&8.into(), &false.into()));
+    assert_eq!(watch.picture(), original);
+
+    let renamed = RECIPE.replace("plus glasses", "# a comment\nplus spectacles");
+    watch.write(&renamed);
+    let same = watch.event("rendered");
+    assert_eq!((&same["resumed_at"], &same["unchanged"]), (&8.into(), &true.into()));
+    // The picture carries the recipe as it is now.
+    assert_eq!(watch.picture(), watch.run(&renamed));
+}
+
+#[test]
+fn a_broken_recipe_leaves_the_picture_and_a_mended_one_takes_over() {
+    let watch = Watch::new(RECIPE);
+    watch.event("rendered");
+    let picture = watch.picture();
+    watch.write(&RECIPE.replace("strength", "strenght"));
+    let diagnostics = watch.event("diagnostics");
+    assert!(diagnostics["diagnostics"][0]["help"].as_str().unwrap().contains("strength"), "{diagnostics}");
+    watch.event("broken");
+    // What only the model can tell.
+    watch.write(&RECIPE.replace("64x64", "64x65"));
+    watch.event("broken");
+    assert_eq!(watch.picture(), picture);
+    let mended = RECIPE.replace("strength 5", "strength 6");
+    watch.write(&mended);
+    watch.event("mended");
+    watch.event("rendered");
+    assert_eq!(watch.picture(), watch.run(&mended));
+}
+
+#[test]
+fn it_begins_with_a_broken_recipe_and_does_not_end() {
+    let watch = Watch::new("sega 1\nprompt 3\n");
+    watch.event("broken");
+    watch.write(&RECIPE.replace("\"mini\"", "\"./nowhere\""));
+    let failed = watch.event("failed");
+    assert!(failed["message"].as_str().unwrap().contains("nowhere"), "{failed}");
+    watch.write(RECIPE);
+    watch.event("mended");
+    watch.event("rendered");
+}
+
+#[test]
+fn a_file_that_is_no_picture_of_ours_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.sega"), RECIPE).unwrap();
+    fs::write(folder.path().join("a.png"), "mine").unwrap();
+    let watch = Watch::begin(folder, &["a.sega", "--no-page"]);
+    let message = watch.event("unwritten");
+    assert!(message["message"].as_str().unwrap().contains("a.png"), "{message}");
+    assert_eq!(watch.event("rendered")["file"], Value::Null);
+    assert_eq!(watch.picture(), b"mine");
+    watch.write(&format!("{RECIPE}overwrite yes\n"));
+    watch.event("rendered");
+    assert_ne!(watch.picture(), b"mine");
+}
+
+/// Where nothing can be written, as in a read-only folder: here the folder has gone, and a file stands in its place.
+#[test]
+fn a_place_that_cannot_be_written_to_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.sega"), RECIPE).unwrap();
+    fs::write(folder.path().join("out"), "").unwrap();
+    let watch = Watch::begin(folder, &["a.sega", "--no-page", "-o", "out/a.png"]);
+    watch.event("unwritten");
+    assert_eq!(watch.event("rendered")["file"], Value::Null);
+    // It goes on, and writes as soon as it can.
+    fs::remove_file(watch.path("out")).unwrap();
+    fs::create_dir(watch.path("out")).unwrap();
+    watch.write(&RECIPE.replace("strength 5", "strength 6"));
+    assert_eq!(watch.event("rendered")["file"], "out/a.png");
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupted_watch_leaves_whole_files() {
+    let mut watch = Watch::new(RECIPE);
+    watch.event("rendered");
+    // In the middle of a long render.
+    watch.write(&RECIPE.replace("steps   8", "steps 900"));
+    std::thread::sleep(Duration::from_millis(400));
+    assert_eq!(watch.interrupt(), Some(130));
+    assert_eq!(watch.files(), ["a.png", "a.sega"]);
+    assert_eq!(watch.picture(), watch.run(RECIPE));
+}
+
+/// A disk that is full: the system refuses a file of the picture's length.
+#[test]
+#[cfg(unix)]
+fn a_full_disk_is_told_and_leaves_the_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.sega"), RECIPE).unwrap();
+    let script = format!("ulimit -f 1; exec '{}' watch --json --no-page a.sega", env!("CARGO_BIN_EXE_sega"));
+    let watch = Watch::of(folder, std::process::Command::new("sh").args(["-c", &script]));
+    watch.event("unwritten");
+    assert_eq!(watch.event("rendered")["file"], Value::Null);
+    assert_eq!(watch.files(), ["a.sega"]);
+    // It goes on.
+    watch.write(&RECIPE.replace("strength 5", "strength 6"));
+    assert_eq!(watch.event("rendered")["resumed_at"], 4);
+}
+
+#[test]
+fn a_newer_recipe_ends_the_render() {
+    let watch = Watch::new(&RECIPE.replace("steps   8", "steps 990"));
+    std::thread::sleep(Duration::from_millis(500));
+    watch.write(RECIPE);
+    // The first one's picture never comes.
+    assert_eq!(watch.event("rendered")["steps"], 8);
+    assert_eq!(watch.picture(), watch.run(RECIPE));
+}
+
+#[test]
+fn without_memory_everything_is_rendered_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.sega"), RECIPE).unwrap();
+    let watch = Watch::begin(folder, &["a.sega", "--no-page", "--keep", "0"]);
+    watch.event("rendered");
+    let first = watch.picture();
+    for text in [&RECIPE.replace("strength 5", "strength 6"), RECIPE] {
+        watch.write(text);
+        assert_eq!(watch.event("rendered")["resumed_at"], 0);
+    }
+    assert_eq!(watch.picture(), first);
+}
+
+#[test]
+fn a_format_renders_nothing() {
+    let watch = Watch::new(RECIPE);
+    watch.event("rendered");
+    let mut format = Command::new(env!("CARGO_BIN_EXE_sega"));
+    format.args(["fmt", "a.sega"]).current_dir(watch.folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
+    assert!(format.status().unwrap().success());
+    assert_ne!(fs::read_to_string(watch.path("a.sega")).unwrap(), RECIPE);
+    let event = watch.event("rendered");
+    assert_eq!((&event["unchanged"], &event["changes"]), (&true.into(), &serde_json::json!([])));
+}
+
+#[test]
+fn a_precision_is_that_of_run() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.sega"), RECIPE).unwrap();
+    let watch = Watch::begin(folder, &["a.sega", "--no-page", "--precision", "f16"]);
+    watch.event("rendered");
+    let edited = RECIPE.replace("strength 5", "strength 6");
+    watch.write(&edited);
+    assert_eq!(watch.event("rendered")["resumed_at"], 4);
+    assert_eq!(watch.picture(), watch.run_with(&edited, &["--precision", "f16"]));
+    assert_ne!(watch.picture(), watch.run(&edited));
+}
