@@ -115,8 +115,29 @@ fn precision(word: &str) -> Result<Precision, String> {
     Precision::from_name(word).ok_or_else(|| format!("take one of {}", Precision::ALL.map(Precision::name).join(", ")))
 }
 
+/// What a watch tells in JSON.
+#[cfg(feature = "watch")]
+const EVENTS: &str = "\
+With --json one line of JSON an event, each with `format_version`, `command` and `event`:
+  serving      the page's `address`
+  rendered     a picture: `recipe`, `seed`, `file` (null where it could not be written), `changes` (each with `what`,
+               `before`, `after`), `unchanged`, `resumed_at`, `steps`, `seconds`, `width`, `height`
+  diagnostics  what is wrong with a `recipe`, or probably not meant: `diagnostics`, as `sega check` has them
+  broken       the `recipe` has errors, and its last picture stays: `message`
+  missing      the `recipe` is gone: `message`
+  failed       the `recipe` cannot be rendered: `message`
+  mended       nothing is wrong with the `recipe` any more
+  fetching     a file of a model comes from a hub: `model`, `file`, `bytes`
+  fetched      all that was wanted of a `model` has come
+  unwritten    a picture of the `recipe` could not be written: `message`
+  warning      something about the `recipe`: `message`
+  kept         a copy was kept: `file`
+  state        the watch is paused or goes on, or could not keep a copy: `message`
+  end          the last: `exit_code`";
+
 #[cfg(feature = "watch")]
 #[derive(Debug, Args)]
+#[command(after_long_help = EVENTS)]
 pub(super) struct WatchArgs {
     /// The recipes, or folders of recipes
     #[arg(required = true)]

@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use png::chunk::IDAT;
 use png::text_metadata::ITXtChunk;
 use png::{BitDepth, ColorType, Decoder, DecodingError, Encoder};
 
@@ -21,21 +22,73 @@ pub const PRECISION_KEYWORD: &str = "sega-precision";
 /// The same with the word of the precision that the networks computed with, which is no part of a recipe but changes the
 /// last digits of a picture.
 pub fn encode_noted(picture: &Picture, recipe: &str, precision: Option<&str>) -> Result<Vec<u8>, ArtifactError> {
-    let mut bytes = Vec::new();
-    let mut encoder = Encoder::new(&mut bytes, picture.width as u32, picture.height as u32);
-    encoder.set_color(ColorType::Rgb);
-    encoder.set_depth(BitDepth::Eight);
-    encoder.add_text_chunk("Software".to_owned(), concat!("sega ", env!("CARGO_PKG_VERSION")).to_owned())?;
-    if let Some(precision) = precision {
-        encoder.add_text_chunk(PRECISION_KEYWORD.to_owned(), precision.to_owned())?;
+    Compressed::new(picture)?.encode(recipe, precision)
+}
+
+/// A picture's pixels as its file holds them. To compress them is almost all of the work of [`encode_noted`], and the same
+/// for every recipe.
+#[derive(Debug, Clone)]
+pub struct Compressed {
+    width: u32,
+    height: u32,
+    /// The stream in the chunks `IDAT` (PNG specification 10.1).
+    stream: Vec<u8>,
+}
+
+impl Compressed {
+    /// Compresses the pixels of a picture.
+    pub fn new(picture: &Picture) -> Result<Self, ArtifactError> {
+        let (width, height) = (picture.width as u32, picture.height as u32);
+        let mut bytes = Vec::new();
+        let mut writer = encoder(&mut bytes, (width, height), ColorType::Rgb).write_header()?;
+        writer.write_image_data(&picture.rgb)?;
+        writer.finish()?;
+        let data = chunks(&bytes).filter(|(kind, _)| *kind == IDAT.0).flat_map(|(_, data)| data.iter().copied());
+        Ok(Self { width, height, stream: data.collect() })
     }
-    let mut writer = encoder.write_header()?;
-    let mut chunk = ITXtChunk::new(RECIPE_KEYWORD, recipe);
-    chunk.compressed = true;
-    writer.write_text_chunk(&chunk)?;
-    writer.write_image_data(&picture.rgb)?;
-    writer.finish()?;
-    Ok(bytes)
+
+    /// The file: the pixels with a recipe and the word of a precision.
+    pub fn encode(&self, recipe: &str, precision: Option<&str>) -> Result<Vec<u8>, ArtifactError> {
+        let mut bytes = Vec::new();
+        let mut encoder = encoder(&mut bytes, (self.width, self.height), ColorType::Rgb);
+        encoder.add_text_chunk("Software".to_owned(), concat!("sega ", env!("CARGO_PKG_VERSION")).to_owned())?;
+        if let Some(precision) = precision {
+            encoder.add_text_chunk(PRECISION_KEYWORD.to_owned(), precision.to_owned())?;
+        }
+        let mut writer = encoder.write_header()?;
+        let mut chunk = ITXtChunk::new(RECIPE_KEYWORD, recipe);
+        chunk.compressed = true;
+        writer.write_text_chunk(&chunk)?;
+        writer.write_chunk(IDAT, &self.stream)?;
+        writer.finish()?;
+        Ok(bytes)
+    }
+
+    /// The memory that it takes.
+    pub fn bytes(&self) -> usize {
+        self.stream.len()
+    }
+}
+
+/// The chunks of a PNG file: their kinds and what they hold.
+fn chunks(file: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
+    const SIGNATURE: usize = 8;
+    let mut rest = file.get(SIGNATURE..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (length, after) = rest.split_first_chunk()?;
+        let (kind, after) = after.split_first_chunk()?;
+        let (data, after) = after.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        let (_checksum, after) = after.split_first_chunk::<4>()?;
+        rest = after;
+        Some((*kind, data))
+    })
+}
+
+fn encoder(bytes: &mut Vec<u8>, (width, height): (u32, u32), color: ColorType) -> Encoder<'_, &mut Vec<u8>> {
+    let mut encoder = Encoder::new(bytes, width, height);
+    encoder.set_color(color);
+    encoder.set_depth(BitDepth::Eight);
+    encoder
 }
 
 /// Encodes a picture with nothing beside it.
@@ -50,9 +103,7 @@ pub fn encode_overlay(width: usize, height: usize, rgba: &[u8]) -> Result<Vec<u8
 
 fn encode_pixels((width, height): (usize, usize), color: ColorType, values: &[u8]) -> Result<Vec<u8>, ArtifactError> {
     let mut bytes = Vec::new();
-    let mut encoder = Encoder::new(&mut bytes, width as u32, height as u32);
-    encoder.set_color(color);
-    encoder.set_depth(BitDepth::Eight);
+    let mut encoder = encoder(&mut bytes, (width as u32, height as u32), color);
     encoder.set_compression(png::Compression::Fast);
     let mut writer = encoder.write_header()?;
     writer.write_image_data(values)?;

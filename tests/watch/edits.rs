@@ -1,6 +1,7 @@
 //! What an edit costs, what it leaves, and what goes wrong with it.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -176,4 +177,23 @@ fn a_precision_is_that_of_run() {
     assert_eq!(watch.event("rendered")["resumed_at"], 4);
     assert_eq!(watch.picture(), watch.run_with(&edited, &["--precision", "f16"]));
     assert_ne!(watch.picture(), watch.run(&edited));
+}
+
+/// `sega watch --help` lists every event that there is in the program's text.
+#[test]
+fn events_are_documented() {
+    let output = Command::new(env!("CARGO_BIN_EXE_sega")).args(["watch", "--help"]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let listed: Vec<&str> = help.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).collect();
+    let mut events = std::collections::BTreeSet::new();
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/app/watch")).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap_or_default();
+        for call in [".say(\"", ".note(\"", ".problem(number, \"", "report.event(\""] {
+            events.extend(text.split(call).skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()));
+        }
+    }
+    assert!(events.contains("rendered") && events.contains("missing") && events.len() > 10, "{events:?}");
+    for event in events {
+        assert!(listed.contains(&event.as_str()), "`{event}` is not in the help");
+    }
 }

@@ -113,15 +113,16 @@ fn the_page_sees_what_happens() {
     assert_eq!(png, watch.picture());
     assert_eq!(fetch(&picture["effects"][0]["image"]["id"]).0, 200);
 
-    // An edit: a preview at least, then the picture beside the one before.
-    watch.write(&RECIPE.replace("strength 5", "strength 9"));
+    // An edit that takes long enough: a preview at least, then the picture beside the one before.
+    watch.write(&RECIPE.replace("strength 5", "strength 9").replace("steps   8", "steps 300"));
     let previewed = recipe(&views.find(|view| !view["recipes"][0]["pictures"][0]["preview"].is_null()).unwrap());
     assert_eq!(previewed["standing"], "rendering");
-    assert_eq!(previewed["changes"][0]["what"], "glasses.strength");
+    assert_eq!(previewed["changes"][0]["what"], "steps");
+    assert_eq!(previewed["changes"][1]["what"], "glasses.strength");
     let done = |view: &serde_json::Value| !view["recipes"][0]["pictures"][0]["previous"].is_null();
     let after = recipe(&views.find(done).unwrap());
     assert_eq!(after["pictures"][0]["previous"], first["pictures"][0]["current"]);
-    assert_eq!(after["pictures"][0]["resumed"], 4);
+    assert_eq!(after["pictures"][0]["resumed"], 0);
 
     // A mistake, over the last picture; mended, it is gone.
     watch.write(&RECIPE.replace("strength", "strenght"));

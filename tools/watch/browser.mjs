@@ -4,10 +4,11 @@
 //   npm install --prefix /tmp/browser playwright-core
 //   SEGA_PLAYWRIGHT=/tmp/browser node tools/watch/browser.mjs
 //
-// Environment: SEGA (the program), CHROMIUM (the browser), SEGA_PLAYWRIGHT (the folder of playwright-core), OUT (screenshots).
+// Environment: SEGA (the program), CHROMIUM (the browser), SEGA_PLAYWRIGHT (the folder of playwright-core), OUT (screenshots),
+// SEGA_MODEL (a model with an AutoencoderKL, whose previews are linear: without it they are not looked at).
 
 import { execFileSync, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -42,12 +43,14 @@ mkdirSync(out, { recursive: true });
 const folder = mkdtempSync(join(tmpdir(), "sega-browser-"));
 const file = join(folder, "portrait.sega");
 const has = (name) => { try { execFileSync("which", [name]); return true; } catch { return false; } };
+const has_file = (name) => existsSync(join(folder, name));
 const write = (text) => writeFileSync(file, text);
 const text = () => readFileSync(file, "utf8");
 write(RECIPE);
 
-function start() {
-  const child = spawn(program, ["watch", "--json", "portrait.sega"], { cwd: folder, stdio: ["ignore", "pipe", "inherit"] });
+function start(...recipes) {
+  const names = recipes.length ? recipes : ["portrait.sega"];
+  const child = spawn(program, ["watch", "--json", ...names], { cwd: folder, stdio: ["ignore", "pipe", "inherit"] });
   let rest = "";
   const address = new Promise((found) => {
     child.stdout.on("data", (data) => {
@@ -127,13 +130,21 @@ const changed = async (before) => {
 
 const address = await watch.address;
 await page.goto(address);
-await page.waitForFunction(() => document.getElementById("after").getAttribute("src"), null, { timeout: 120_000 });
-await page.waitForFunction(() => Number(document.querySelectorAll("#bar .made").length) > 3);
-await shot("1-rendering");
 await standing("done");
 await page.waitForTimeout(300);
-await shot("2-done");
+await shot("1-done");
 expect("the title says done", (await page.title()).startsWith("\u2713"));
+write(RECIPE.replace("steps     20", "steps     400"));
+await page.waitForFunction(() => document.querySelectorAll("#bar .made").length > 30, null, { timeout: 120_000 });
+await page.waitForFunction(() => document.getElementById("after-tag").textContent === "in the making");
+await page.evaluate(() => setDivide(50));
+await page.waitForTimeout(200);
+await shot("2-rendering");
+expect("the title says how far it is", /^\d+% /.test(await page.title()));
+await page.evaluate(() => setDivide(0));
+const full = await source();
+write(RECIPE);
+await changed(full);
 
 let strength = 5;
 for (const [name, edit] of Object.entries(editors)) {
@@ -184,6 +195,11 @@ write(good);
 await standing("done");
 expect("mended, the mistakes are gone", await page.isHidden("#problem"));
 
+// A copy.
+await page.keyboard.press("s");
+const keptNote = await page.waitForFunction(() => document.getElementById("note").textContent.includes("kept a copy"), null, { timeout: 10_000 }).then(() => true, () => false);
+expect("a copy is kept, and the page says so", keptNote && has_file("portrait-kept-1.png"));
+
 // Gone, and back.
 rmSync(file);
 await standing("broken");
@@ -216,7 +232,36 @@ await page.setViewportSize({ width: 1280, height: 860 });
 await page.waitForTimeout(300);
 await shot("9-dark");
 
-expect("nothing was asked of others", requests.every((url) => url.startsWith(address) || url.startsWith("data:")));
+// Several recipes, several seeds, and a model whose previews are linear.
+await page.emulateMedia({ colorScheme: "light" });
+await stop(watch);
+writeFileSync(join(folder, "seeds.sega"), RECIPE.replace("seed      42", "seed      [1, 2, 3, 4]"));
+writeFileSync(join(folder, "broken.sega"), RECIPE.replace("guidance  5", "guidance  five"));
+const recipes = ["portrait.sega", "seeds.sega", "broken.sega"];
+if (process.env.SEGA_MODEL) {
+  const text = RECIPE.replace('"mini"', JSON.stringify(resolve(process.env.SEGA_MODEL))).replace("steps     20", "steps     300").replace("seed", "size      256x256\nseed");
+  writeFileSync(join(folder, "linear.sega"), text);
+  recipes.push("linear.sega");
+}
+watch = start(...recipes);
+await page.goto(await watch.address);
+await page.waitForFunction(() => document.querySelectorAll("#recipes button").length > 2);
+await page.keyboard.press("2");
+await page.waitForFunction(() => document.querySelectorAll("#seeds img[src]").length === 4, null, { timeout: 120_000 });
+await standing("done");
+await page.waitForTimeout(300);
+await shot("10-several");
+await page.keyboard.press("3");
+await standing("broken");
+await page.waitForTimeout(200);
+await shot("11-broken-from-the-start");
+if (process.env.SEGA_MODEL) {
+  await page.keyboard.press("4");
+  await page.waitForFunction(() => document.querySelectorAll("#bar .made").length > 20 && document.getElementById("after").getAttribute("src"), null, { timeout: 120_000 });
+  await shot("12-linear");
+}
+
+expect("nothing was asked of others", requests.every((url) => /^(data:|http:\/\/127\.0\.0\.1:\d+\/)/.test(url)));
 await browser.close();
 await stop(watch);
 rmSync(folder, { recursive: true });

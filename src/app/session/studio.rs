@@ -10,6 +10,7 @@ use super::{EncodedText, KnownModel, TextReader, load_painter, overflow_warning,
 use crate::app::Failure;
 use crate::app::cli::NetworkArgs;
 use crate::artifact::Picture;
+use crate::artifact::png::Compressed;
 use crate::engine::EngineError;
 use crate::engine::network::{Condition, TextVectors};
 use crate::engine::preview::{EffectMap, LinearDecoder, effect_maps};
@@ -54,6 +55,8 @@ impl Order {
 /// A finished render.
 pub(in crate::app) struct Painted {
     pub(in crate::app) picture: Arc<Picture>,
+    /// Its pixels for its file.
+    pub(in crate::app) compressed: Arc<Compressed>,
     /// Where each concept acted, in the order of the plan's `acting`.
     pub(in crate::app) effects: Vec<EffectMap>,
     /// How many evaluations an earlier render had done already.
@@ -67,7 +70,7 @@ pub(in crate::app) struct Painted {
 struct Checkpoint {
     state: State,
     /// At the end.
-    picture: Option<Arc<Picture>>,
+    picture: Option<(Arc<Picture>, Arc<Compressed>)>,
     warnings: Vec<String>,
 }
 
@@ -80,10 +83,16 @@ pub(in crate::app) struct StudioModel {
 }
 
 impl StudioModel {
-    /// What a render will become; `None` where there is nothing to show yet.
-    pub(in crate::app) fn preview(&self, state: &State) -> Result<Option<Picture>, Failure> {
+    /// Whether previews by the model's own decoder come at a price that can be paid now and then.
+    pub(in crate::app) fn decodes_quickly(&self) -> bool {
+        self.painter.decodes_quickly()
+    }
+
+    /// What a render will become, by the model's own decoder or by the coarse one; `None` where there is nothing to show
+    /// yet.
+    pub(in crate::app) fn preview(&self, state: &State, sharp: bool) -> Result<Option<Picture>, Failure> {
         let painter = &self.painter;
-        if painter.decodes_quickly() {
+        if sharp {
             return Ok(painter.preview(state, None)?);
         }
         if self.linear.get().is_none() {
@@ -164,8 +173,9 @@ impl Studio {
             }
         }
         if let Some(Checkpoint { state, picture: Some(picture), warnings }) = self.checkpoints.get(&end) {
-            let (picture, warnings) = (picture.clone(), warnings.clone());
-            return Ok(Painted { picture, effects: effect_maps(state)?, reused: state.done(), warnings });
+            let ((picture, compressed), warnings) = (picture.clone(), warnings.clone());
+            let effects = effect_maps(state)?;
+            return Ok(Painted { picture, compressed, effects, reused: state.done(), warnings });
         }
 
         let model = self.model(order)?;
@@ -193,13 +203,14 @@ impl Studio {
         if rendered.overflowed {
             warnings.push(overflow_warning(order.network.precision));
         }
+        let compressed = Arc::new(Compressed::new(&rendered.picture)?);
         let picture = Arc::new(rendered.picture);
-        let bytes = rendered.state.bytes() + picture.rgb.len();
+        let bytes = rendered.state.bytes() + picture.rgb.len() + compressed.bytes();
         let effects = effect_maps(&rendered.state)?;
-        let checkpoint =
-            Checkpoint { state: rendered.state, picture: Some(picture.clone()), warnings: warnings.clone() };
+        let both = Some((picture.clone(), compressed.clone()));
+        let checkpoint = Checkpoint { state: rendered.state, picture: both, warnings: warnings.clone() };
         self.checkpoints.put(end, checkpoint, bytes, END);
-        Ok(Painted { picture, effects, reused, warnings })
+        Ok(Painted { picture, compressed, effects, reused, warnings })
     }
 
     /// The weights of an order's model.

@@ -297,9 +297,13 @@ impl Desk {
                 }
             }
             Ask::Keep(which) => {
-                for (output, image) in self.easel.finished(which) {
+                for (recipe, output, image) in self.easel.finished(which) {
                     match self.interruption.hold_off(|| output.keep(&image.png)) {
-                        Ok(path) => self.screen.kept(&path),
+                        Ok(path) => {
+                            self.screen.kept(&path);
+                            let note = format!("kept a copy: `{}`", super::short_name(&path));
+                            self.board.recipe(recipe, |view| view.note = Some(note));
+                        }
                         Err(error) => self.screen.state(&format!("error: {}", crate::app::report::message(&error))),
                     }
                 }

@@ -5,18 +5,18 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::board::Board;
 use super::output::Output;
+use super::previews::{Previews, Speed};
 use super::screen::{Screen, Told};
 use super::view::{ChangeView, EffectView, Image, PictureView, RecipeView, Standing};
 use crate::app::Failure;
 use crate::app::interruption::Interruption;
-use crate::app::session::{Order, Painted, Studio, StudioModel};
+use crate::app::session::{Order, Painted, Studio};
 use crate::artifact::png;
 use crate::engine::preview::EffectMap;
-use crate::engine::sampler::State;
 use crate::plan::key::Key;
 use crate::quantity::Seed;
 use crate::recipe;
@@ -90,10 +90,11 @@ impl Easel {
     }
 
     /// The pictures that were finished last, of all recipes or of one.
-    pub(super) fn finished(&self, which: Option<usize>) -> Vec<(Output, Image)> {
+    pub(super) fn finished(&self, which: Option<usize>) -> Vec<(usize, Output, Image)> {
         let orders = self.lock();
         let pictures = orders.finished.iter().filter(|(recipe, _)| which.is_none_or(|which| which == **recipe));
-        pictures.flat_map(|(_, pictures)| pictures.clone()).collect()
+        let named = |(recipe, (output, image)): (usize, &(Output, Image))| (recipe, output.clone(), image.clone());
+        pictures.flat_map(|(recipe, pictures)| pictures.iter().map(|one| (*recipe, one)).map(named)).collect()
     }
 
     /// Waits for the next order; `None` when there will be no more.
@@ -131,7 +132,15 @@ struct Shown {
 
 /// Renders until the easel is closed.
 pub(super) fn work(easel: &Easel, board: &Board, screen: &Screen, interruption: &Interruption, keep: usize) {
-    let mut painter = Painter { studio: Studio::new(keep), shown: HashMap::new(), easel, board, screen, interruption };
+    let mut painter = Painter {
+        studio: Studio::new(keep),
+        speed: Speed::default(),
+        shown: HashMap::new(),
+        easel,
+        board,
+        screen,
+        interruption,
+    };
     while let Some(job) = easel.next() {
         match painter.paint(&job) {
             Ok(()) => easel.done(&job),
@@ -147,6 +156,7 @@ pub(super) fn work(easel: &Easel, board: &Board, screen: &Screen, interruption: 
 
 struct Painter<'a> {
     studio: Studio,
+    speed: Speed,
     shown: HashMap<usize, Shown>,
     easel: &'a Easel,
     board: &'a Board,
@@ -200,8 +210,8 @@ impl Painter<'_> {
 
     /// Renders one seed, and shows how it becomes.
     fn paint_seed(&mut self, job: &Arc<Job>, at: usize) -> Result<Painted, Failure> {
-        let Self { studio, easel, board, screen, interruption, .. } = self;
-        let mut previews = Previews::begin();
+        let Self { studio, speed, easel, board, screen, interruption, .. } = self;
+        let mut previews = Previews::of(job.order.plan.steps.len());
         let mut resumed = None;
         screen.begin(&job.outputs[at].path.display().to_string(), job.steps);
         let painted = studio.paint(&job.order, job.seeds[at].0, &mut |model, state| {
@@ -211,7 +221,7 @@ impl Painter<'_> {
             let step = step_at(job, state.done());
             let resumed = *resumed.get_or_insert(step);
             screen.step(step);
-            let preview = if board.is_looked_at() { previews.make(model, state) } else { None };
+            let preview = if board.is_looked_at() { previews.make(speed, model, state) } else { None };
             board.recipe(job.recipe, |view| {
                 if let Some(picture) = view.pictures.get_mut(at) {
                     (picture.step, picture.resumed, picture.rendering) = (step, resumed, true);
@@ -230,7 +240,7 @@ impl Painter<'_> {
     fn show(&self, job: &Job, at: usize, painted: &Painted, unchanged: bool, seconds: f64) -> Result<Image, Failure> {
         let text = recipe::with_seed(&job.source, job.seeds[at]);
         let precision = job.order.network.precision.name();
-        let image = self.board.image(png::encode_noted(&painted.picture, &text, Some(precision))?);
+        let image = self.board.image(painted.compressed.encode(&text, Some(precision))?);
         let effects = self.effects(job, &painted.effects)?;
         self.board.recipe(job.recipe, |view| {
             if let Some(picture) = view.pictures.get_mut(at) {
@@ -351,34 +361,4 @@ fn overlay(map: &EffectMap, number: usize) -> Vec<u8> {
     let [red, green, blue] = COLORS[number % COLORS.len()];
     let opacity = |value: f32| if most > 0.0 { ((value / most).powf(0.6) * 225.0) as u8 } else { 0 };
     map.values.iter().flat_map(|&value| [red, green, blue, opacity(value)]).collect()
-}
-
-/// Previews take a tenth of the time at most, the first whatever it takes.
-struct Previews {
-    began: Instant,
-    spent: Duration,
-    /// How many evaluations the state of the last one had seen.
-    last: Option<usize>,
-}
-
-impl Previews {
-    fn begin() -> Self {
-        Self { began: Instant::now(), spent: Duration::ZERO, last: None }
-    }
-
-    /// The preview as a PNG file, if one is due and can be made.
-    fn make(&mut self, model: &StudioModel, state: &State) -> Option<Vec<u8>> {
-        let now = Instant::now();
-        // The same state comes again while it is decoded.
-        let too_soon = self.last.is_some() && self.spent * 10 > now - self.began;
-        if too_soon || self.last == Some(state.done()) {
-            return None;
-        }
-        // A preview that cannot be made is not worth an error: the picture will tell.
-        let picture = model.preview(state).ok().flatten()?;
-        let png = png::encode_plain(&picture).ok()?;
-        self.last = Some(state.done());
-        self.spent += now.elapsed();
-        Some(png)
-    }
 }

@@ -12,6 +12,7 @@ mod files;
 mod inline;
 mod keys;
 mod output;
+mod previews;
 mod screen;
 mod server;
 mod view;

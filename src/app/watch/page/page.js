@@ -33,6 +33,7 @@ function setOnline(value) {
   if (online === value) return;
   online = value;
   document.body.classList.toggle("offline", !online);
+  if (view) drawTabs();
   drawStanding();
 }
 
@@ -63,6 +64,9 @@ function make(tag, attributes = {}, ...children) {
   node.append(...children.filter((child) => child !== null));
   return node;
 }
+
+/** A message whose literals stand in back-ticks, as nodes. */
+const literals = (text) => text.split(/`([^`]+)`/).map((part, index) => (index % 2 ? make("code", {}, part) : part));
 
 /** Replaces the children of a node, if what they are made from has changed. */
 function redraw(node, data, children) {
@@ -173,7 +177,9 @@ function setDivide(percent) {
   const stage = element("stage");
   const divide = stage.classList.contains("comparable") ? chosen.divide : 0;
   stage.style.setProperty("--divide", `${divide}%`);
+  stage.classList.toggle("divided", divide > 0 && divide < 100);
   stage.style.setProperty("--before-tag", divide > 12 ? 1 : 0);
+  stage.style.setProperty("--after-tag", divide < 88 ? 1 : 0);
   element("divider").setAttribute("aria-valuenow", Math.round(divide));
 }
 
@@ -184,14 +190,14 @@ function drawProblem() {
   element("stage").classList.toggle("broken", Boolean(problem));
   if (!problem) return;
   redraw(node, problem, () => [
-    make("h3", {}, problem.title),
+    make("h3", {}, ...literals(problem.title)),
     ...problem.diagnostics.map((diagnostic) => {
       const label = diagnostic.labels[0];
       return make("article", { class: diagnostic.severity },
         make("span", { class: "code" }, diagnostic.code),
-        make("p", {}, diagnostic.message),
+        make("p", {}, ...literals(diagnostic.message)),
         label ? excerpt(diagnostic.source_line, label) : null,
-        diagnostic.help ? make("p", { class: "help" }, diagnostic.help) : null);
+        diagnostic.help ? make("p", { class: "help" }, ...literals(diagnostic.help)) : null);
     }),
   ]);
 }
@@ -224,13 +230,13 @@ function drawProgress() {
 }
 
 function progressWords(now) {
-  const from = now.resumed > 0 ? `, resumed at step ${now.resumed}` : "";
+  const from = now.resumed > 0 ? `, from step ${now.resumed} on` : "";
   if (now.rendering) return `step ${now.step} of ${now.steps}${from}`;
   if (now.seconds === null) return "";
   const time = now.seconds < 1 ? `${Math.round(now.seconds * 1000)} ms` : `${now.seconds.toFixed(1)} s`;
-  if (now.resumed >= now.steps) return `known already: ${time}`;
+  if (now.resumed >= now.steps) return "known already: nothing was rendered";
   const made = now.steps - now.resumed;
-  return `${made} of ${now.steps} steps in ${time}${from}`;
+  return `${made === now.steps ? made : `${made} of ${now.steps}`} steps in ${time}${from}`;
 }
 
 function drawSeeds() {
@@ -251,8 +257,9 @@ function drawSide() {
       change.before === null ? null : make("del", {}, change.before),
       change.before === null || change.after === null ? null : " \u2192 ",
       change.after === null ? null : make("ins", {}, change.after))));
-  element("note").textContent =
-    recipe()?.note ?? (changes.length ? "" : now?.current ? "Edit the recipe: what you change stands here." : "");
+  const invitation = changes.length || !now?.current ? "" : "edit the recipe: what you change stands here";
+  const note = recipe()?.note ?? invitation;
+  redraw(element("note"), note, () => literals(note));
 
   const effects = now?.effects ?? [];
   element("effects-section").hidden = effects.length === 0;
@@ -270,7 +277,7 @@ function drawSide() {
 
   const warnings = recipe()?.warnings ?? [];
   element("warnings-section").hidden = warnings.length === 0;
-  redraw(element("warnings"), warnings, () => warnings.map((warning) => make("li", {}, warning)));
+  redraw(element("warnings"), warnings, () => warnings.map((warning) => make("li", {}, ...literals(warning))));
 
   const facts = now ? [["file", now.file], ["seed", String(now.seed)], ["size", `${now.width} \u00d7 ${now.height}`], ["steps", String(now.steps)]] : [];
   redraw(element("facts"), facts, () => facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
@@ -294,11 +301,16 @@ function drag(event) {
   setDivide((100 * (event.clientX - box.left)) / box.width);
 }
 
-element("divider").onpointerdown = (event) => {
-  element("divider").setPointerCapture(event.pointerId);
-  element("divider").onpointermove = drag;
+element("stage").onpointerdown = (event) => {
+  const stage = element("stage");
+  if (event.button !== 0 || !stage.classList.contains("comparable") || element("problem").contains(event.target)) return;
+  // A finger may also want to scroll: it has to take the handle.
+  if (event.pointerType !== "mouse" && !element("divider").contains(event.target)) return;
+  stage.setPointerCapture(event.pointerId);
+  stage.onpointermove = drag;
+  drag(event);
 };
-element("divider").onpointerup = () => { element("divider").onpointermove = null; };
+element("stage").onpointerup = element("stage").onpointercancel = () => { element("stage").onpointermove = null; };
 element("pause").onclick = () => ask("pause");
 element("again").onclick = () => ask(`again/${chosen.recipe}`);
 element("keep").onclick = () => ask(`keep/${chosen.recipe}`);
