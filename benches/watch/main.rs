@@ -1,7 +1,7 @@
 //! What live editing costs: an edit at step k of N against a full render, an undo, and the time from a saved file to the
 //! first preview on the page.
 //!
-//! `cargo bench --bench watch -- [--model MODEL] [--steps N] [--size WxH] [--repeat R]`
+//! `cargo bench --bench watch -- [--model MODEL] [--steps N] [--size WxH] [--repeat R] [--places P]`
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
@@ -19,10 +19,12 @@ struct Options {
     steps: usize,
     size: String,
     repeat: usize,
+    /// At how many places of the render edits begin.
+    places: usize,
 }
 
 fn options() -> Options {
-    let mut options = Options { model: "mini".to_owned(), steps: 20, size: "128x128".to_owned(), repeat: 5 };
+    let mut options = Options { model: "mini".to_owned(), steps: 20, size: "128x128".to_owned(), repeat: 5, places: 4 };
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     while let Some(name) = arguments.next() {
         let value = arguments.next().unwrap_or_else(|| panic!("`{name}` needs a value"));
@@ -30,6 +32,7 @@ fn options() -> Options {
             "--model" => options.model = value,
             "--steps" => options.steps = value.parse().unwrap(),
             "--size" => options.size = value,
+            "--places" => options.places = value.parse().unwrap(),
             "--repeat" => options.repeat = value.parse().unwrap(),
             _ => panic!("unknown option `{name}`"),
         }
@@ -152,17 +155,20 @@ fn main() {
     let mut watch = Watch::begin(folder.path(), &recipe(&options, 1, 1.0, 1));
     println!("model {}, {} steps, {}, {} times each\n", options.model, options.steps, options.size, options.repeat);
     println!("edit at step      seconds   of a full render   bound (1 - k/N) + 5 %   first preview after");
-    let shares = [1, 2, 3, 4].map(|quarter| options.steps * quarter / 5);
     let mut seed = 1;
-    for k in shares {
+    let mut known = Vec::new();
+    for k in (1..=options.places).map(|place| options.steps * place / (options.places + 1)) {
         let (mut full, mut edited, mut ratios, mut previews) = (vec![], vec![], vec![], vec![]);
         for round in 0..options.repeat {
             // Full and edited renders in turn, as the machine's speed may change; both of the same rows.
             seed += 1;
-            let (_, _, fresh) = watch.save(&recipe(&options, k, 1.0, seed));
+            let whole = recipe(&options, k, 1.0, seed);
+            let (_, _, fresh) = watch.save(&whole);
             assert_eq!(fresh["resumed_at"], 0);
             std::thread::sleep(Duration::from_millis(100));
-            let (preview, _, edit) = watch.save(&recipe(&options, k, 0.5 + round as f64 / 100.0, seed));
+            let part = recipe(&options, k, 0.5 + round as f64 / 100.0, seed);
+            let (preview, _, edit) = watch.save(&part);
+            known = vec![whole, part];
             assert_eq!(edit["resumed_at"], k);
             let (whole, part) = (fresh["seconds"].as_f64().unwrap(), edit["seconds"].as_f64().unwrap());
             full.push(whole);
@@ -182,13 +188,10 @@ fn main() {
         println!("      full {:>12.3} s", median(full));
     }
 
-    let (plain, strong) = (recipe(&options, 1, 1.0, 1_000_000), recipe(&options, 1, 0.5, 1_000_000));
-    watch.save(&plain);
-    watch.save(&strong);
     let mut undone = Vec::new();
-    for round in 0..2 * options.repeat {
+    for text in known.iter().cycle().take(10) {
         std::thread::sleep(Duration::from_millis(200));
-        let (_, seconds, event) = watch.save(if round % 2 == 0 { &plain } else { &strong });
+        let (_, seconds, event) = watch.save(text);
         assert_eq!(event["resumed_at"], options.steps);
         undone.push(1000.0 * seconds);
     }

@@ -188,7 +188,7 @@ write(good.replace("threshold 90%", "treshold 90").replace("guidance  5", "guide
 await standing("broken");
 await page.waitForTimeout(300);
 await shot("5-broken");
-expect("the mistakes are told", (await page.textContent("#problem")).includes("did you mean `threshold 90%`"));
+expect("the mistakes are told", (await page.textContent("#problem")).includes("did you mean threshold 90%"));
 expect("the last picture stays", (await source()) === last);
 expect("the title says broken", (await page.title()).startsWith("\u2715"));
 write(good);

@@ -248,8 +248,7 @@ impl Painter<'_> {
                 if !unchanged {
                     picture.previous = old.or(picture.previous.take());
                 }
-                picture.preview = None;
-                picture.recent.clear();
+                picture.show_no_preview();
                 picture.effects = effects;
                 picture.seconds = Some(seconds);
                 picture.resumed = step_at(job, painted.reused);

@@ -8,6 +8,8 @@ use crate::engine::sampler::State;
 
 /// A picture that will be there so soon needs no preview: it would be a flicker.
 const SOON: Duration = Duration::from_millis(250);
+/// Nobody sees more of them.
+const PAUSE: Duration = Duration::from_millis(50);
 /// Sharp previews take this part of a render's time at most, ...
 const SHARE: u32 = 20;
 /// ... and at no moment more than this part of what has passed, so that they are spread over it.
@@ -28,8 +30,8 @@ pub(super) struct Previews {
     /// When the first step was about to begin, and which.
     began: Option<(Instant, usize)>,
     spent: Duration,
-    /// The evaluations that the last one had seen.
-    last: Option<usize>,
+    /// When the last one was made, and the evaluations that it had seen.
+    last: Option<(Instant, usize)>,
     sharp: bool,
 }
 
@@ -48,7 +50,7 @@ impl Previews {
             speed.step = Some(elapsed.saturating_sub(self.spent) / steps);
         }
         // The same state comes again while it is decoded.
-        if self.last == Some(state.done()) {
+        if self.last.is_some_and(|(made, done)| done == state.done() || now - made < PAUSE) {
             return None;
         }
         let left = speed.step.map(|step| step * (self.evaluations - state.done()) as u32);
@@ -72,7 +74,7 @@ impl Previews {
         if sharp {
             (self.sharp, speed.sharp) = (true, Some(cost));
         }
-        (self.last, self.spent) = (Some(state.done()), self.spent + cost);
+        (self.last, self.spent) = (Some((now, state.done())), self.spent + cost);
         Some(png)
     }
 }

@@ -30,7 +30,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Views are sent at most so often: nobody sees more.
-const PACE: Duration = Duration::from_millis(30);
+const PACE: Duration = Duration::from_millis(16);
 
 /// What the routes share.
 #[derive(Clone)]

@@ -122,14 +122,18 @@ pub(super) struct Image {
 }
 
 /// Previews are fetched a moment after they are told of.
-const RECENT: usize = 4;
+const RECENT: usize = 8;
 
 impl PictureView {
     /// Shows a preview; the last few can still be fetched.
     pub(super) fn show_preview(&mut self, image: Image) {
-        if let Some(old) = self.preview.replace(image) {
-            self.recent.push_back(old);
-        }
+        self.show_no_preview();
+        self.preview = Some(image);
+    }
+
+    /// Shows the picture again; the last few previews can still be fetched.
+    pub(super) fn show_no_preview(&mut self) {
+        self.recent.extend(self.preview.take());
         while self.recent.len() > RECENT {
             self.recent.pop_front();
         }

@@ -142,13 +142,26 @@ function drawIcon(state, percent) {
 
 /** Shows a picture once it has been loaded, so that the one before stays until then. */
 function show(img, image) {
-  const source = image ? `/picture/${image.id}` : null;
-  if (img.dataset.wanted === String(source)) return;
-  img.dataset.wanted = String(source);
+  const source = image ? `/picture/${image.id}` : "";
+  if (img.dataset.wanted === source) return;
+  img.dataset.wanted = source;
   if (!source) return img.removeAttribute("src");
-  const loading = new Image();
-  loading.onload = () => { if (img.dataset.wanted === source) img.src = source; };
-  loading.src = source;
+  if (!img.coming) load(img);
+}
+
+/** Loads the picture that is wanted, one after the other: of those that come meanwhile only the newest is. */
+function load(img) {
+  const source = img.dataset.wanted;
+  const coming = new Image();
+  coming.onload = coming.onerror = ({ type }) => {
+    if (img.coming !== coming) return;
+    img.coming = null;
+    if (!img.dataset.wanted) return;
+    if (type === "load") img.src = source;
+    if (img.dataset.wanted !== source) load(img);
+  };
+  img.coming = coming;
+  coming.src = source;
 }
 
 function drawPicture() {
@@ -161,6 +174,7 @@ function drawPicture() {
   show(element("before"), before);
   element("after-tag").textContent = now?.preview ? "in the making" : "now";
   stage.classList.toggle("empty", !after);
+  element("placeholder").textContent = recipe()?.problem ? "no picture yet" : "waiting for the first picture";
   stage.classList.toggle("comparable", Boolean(before));
   setDivide(chosen.divide);
 
@@ -242,6 +256,7 @@ function progressWords(now) {
 function drawSeeds() {
   const pictures = recipe()?.pictures ?? [];
   const data = pictures.map((each) => [each.seed, (each.preview ?? each.current)?.id]);
+  document.querySelector(".easel").classList.toggle("several", pictures.length > 1);
   redraw(element("seeds"), [data, chosen.seed], () =>
     pictures.length < 2 ? [] : data.map(([seed, id], index) =>
       make("button", { "aria-current": String(index === chosen.seed), onclick: () => choose({ seed: index }) },
@@ -260,6 +275,8 @@ function drawSide() {
   const invitation = changes.length || !now?.current ? "" : "edit the recipe: what you change stands here";
   const note = recipe()?.note ?? invitation;
   redraw(element("note"), note, () => literals(note));
+  element("changes-section").hidden = !note && changes.length === 0;
+  element("facts-section").hidden = !now;
 
   const effects = now?.effects ?? [];
   element("effects-section").hidden = effects.length === 0;
@@ -288,6 +305,8 @@ function drawSide() {
 
 function choose(choice) {
   Object.assign(chosen, choice);
+  // What is on its way is of another.
+  for (const id of ["after", "before"]) element(id).coming = null;
   draw();
 }
 
