@@ -1,5 +1,7 @@
 //! Edits as fast as the disk takes them, and ends at any moment.
 
+#![allow(clippy::print_stdout)]
+
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

@@ -46,7 +46,7 @@ impl Previews {
         let now = Instant::now();
         let (began, first) = *self.began.get_or_insert((now, state.done()));
         let elapsed = now - began;
-        if let Some(steps @ 1..) = u32::try_from(state.done() - first).ok() {
+        if let Ok(steps @ 1..) = u32::try_from(state.done() - first) {
             speed.step = Some(elapsed.saturating_sub(self.spent) / steps);
         }
         // The same state comes again while it is decoded.
