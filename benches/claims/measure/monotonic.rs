@@ -6,9 +6,11 @@ use super::{Curve, Findings, Study, Treatment};
 use crate::concepts::Concept;
 use crate::figures::{Figure, Measure};
 use crate::recipes::Edit;
-use crate::statistics::{mean, spearman};
+use crate::statistics::{Share, mean, spearman};
 
 const AIM: f64 = 0.95;
+/// A loss of probability that counts as a step back: logits go on to waver where the concept has long been certain.
+const NOTICED: f64 = 0.05;
 /// A strength of 0 is the picture before the edit.
 const STRENGTHS: [f64; 5] = [2.0, 4.0, 6.0, 8.0, 10.0];
 
@@ -16,7 +18,7 @@ const STRENGTHS: [f64; 5] = [2.0, 4.0, 6.0, 8.0, 10.0];
 pub(super) fn measure(study: &mut Study<'_>, findings: &mut Findings) {
     for direction in [Direction::Plus, Direction::Minus] {
         let (concepts, each) = study.core(direction);
-        let (mut single, mut means) = (Vec::new(), Vec::new());
+        let (mut single, mut means, mut back) = (Vec::new(), Vec::new(), Share::default());
         for concept in concepts {
             let ladders = ladders(study, direction, concept, each);
             if ladders.is_empty() {
@@ -34,6 +36,10 @@ pub(super) fn measure(study: &mut Study<'_>, findings: &mut Findings) {
             let odds: Vec<f64> = (0..strengths.len()).map(|place| sign * at(place, &|rung| rung.odds)).collect();
             means.push(spearman(&strengths, &odds));
             let probability = |rung: &Rung| 1.0 / (1.0 + (-rung.odds).exp());
+            for pair in ladders.iter().flat_map(|ladder| ladder.windows(2)) {
+                let gain = sign * (probability(&pair[1]) - probability(&pair[0]));
+                back.add(if gain < -NOTICED { 1.0 } else { 0.0 });
+            }
             let worked = |rung: &Rung| if rung.worked { 1.0 } else { 0.0 };
             let points = strengths.iter().enumerate();
             findings.curves.push(Curve {
@@ -53,6 +59,13 @@ pub(super) fn measure(study: &mut Study<'_>, findings: &mut Findings) {
         };
         findings.figures.push(figure(format!("{name}, strength and logit, portrait by portrait"), single));
         findings.figures.push(figure(format!("{name}, strength and mean logit, concept by concept"), means));
+        findings.figures.push(Figure {
+            claim: "monotonic",
+            row: format!("{name}, 2 more strength is over {:.0} points of probability back", 100.0 * NOTICED),
+            measure: Measure::Share(back),
+            aim: None,
+            paper: None,
+        });
     }
 }
 
