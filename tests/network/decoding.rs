@@ -15,19 +15,32 @@ use super::{DEVICE, Networks, card_in, difference, folder, generated, input, lis
 
 #[test]
 fn half_precision_is_near() {
-    let folder = Path::new("models/mini");
-    let card = card_in(folder);
-    let latents = input("latents", (1, 4, 8, 8));
-    let [half, full] = [Precision::F16, Precision::F32].map(|precision| {
-        let networks = Networks::load(&card, &on_disk(folder), precision).unwrap();
-        let (model, condition) = (&networks.model, networks.condition(&card));
-        let estimate = model.unet.forward(&latents, 500.0, &condition, &[1, 2]).unwrap();
-        (estimate, model.decoder.decode(&latents).unwrap())
-    });
-    assert_eq!(half.0.dtype(), DType::F32);
-    let differences = (difference(&half.0, &full.0), difference(&half.1, &full.1));
-    assert!(differences.0 < 1e-2 && differences.1 < 1e-2, "{differences:?}");
-    assert!(differences.0 > 1e-5, "the two must differ for this test to mean something");
+    let mini = Path::new("models/mini");
+    let models = [
+        ("mini", card_in(mini), on_disk(mini)),
+        ("pair", card_in(&folder("pair")), generated("pair")),
+        ("rare", card_in(&folder("rare")), generated("rare")),
+        ("lists", card_in(&folder("lists")), generated("lists")),
+    ];
+    for (name, mut card, weights) in models {
+        if let AutoencoderCard::Kl(vae) = &mut card.autoencoder {
+            vae.force_upcast = false;
+        }
+        let latents = input("latents", (1, card.latent_channels(), 8, 8));
+        let [full, half, brain] = [Precision::F32, Precision::F16, Precision::BF16].map(|precision| {
+            let networks = Networks::load(&card, &weights, precision).unwrap();
+            let (model, condition) = (&networks.model, networks.condition(&card));
+            let estimate = model.unet.forward(&latents, 500.0, &condition, &[1, 2]).unwrap();
+            (estimate, model.decoder.decode(&latents).unwrap())
+        });
+        for (precision, ours, bound) in [("f16", half, 1e-2), ("bf16", brain, 6e-2)] {
+            assert_eq!(ours.0.dtype(), DType::F32);
+            let differences = (difference(&ours.0, &full.0), difference(&ours.1, &full.1));
+            println!("{name} {precision}: {differences:?}");
+            assert!(differences.0 < bound && differences.1 < bound, "{name} {precision}: {differences:?}");
+            assert!(differences.0 > 1e-5, "the two must differ for this test to mean something");
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::ops::softmax_last_dim;
 
 use super::Built;
-use super::layers::{Linear, expand_rows, wide};
+use super::layers::{Linear, computable, expand_rows, wide};
 use crate::engine::checkpoint::Parameters;
 use crate::engine::kernel::{self, Isa};
 
@@ -100,7 +100,10 @@ fn attend_piece(
     mask: Mask,
     precision: Precision,
 ) -> Result<Tensor> {
-    let scores = if precision.upcast { wide(queries)?.matmul(&wide(keys)?)? } else { queries.matmul(keys)? };
+    let scores = match precision.upcast {
+        true => wide(queries)?.matmul(&wide(keys)?)?,
+        false => computable(queries)?.matmul(&computable(keys)?)?,
+    };
     let scores = match mask {
         Mask::None => scores,
         Mask::Causal => {
@@ -108,7 +111,8 @@ fn attend_piece(
             scores.broadcast_add(&causal_mask(start, length, all, &scores)?)?
         }
     };
-    softmax_last_dim(&scores)?.to_dtype(values.dtype())?.matmul(values)
+    let shares = softmax_last_dim(&scores)?.to_dtype(values.dtype())?;
+    computable(&shares)?.matmul(&computable(values)?)?.to_dtype(values.dtype())
 }
 
 /// 0 where a position may look, minus infinity where it may not: `[length, all]`.

@@ -12,7 +12,7 @@ pub(super) use crate::engine::kernel::{After, Moments};
 pub(super) enum Linear {
     Packed(kernel::Linear),
     Plain {
-        /// `[in, out]`, a view of the stored `[out, in]`.
+        /// `[out, in]`.
         weight: Tensor,
         bias: Option<Tensor>,
     },
@@ -50,7 +50,7 @@ impl Linear {
     fn from_tensors(weight: &Tensor, bias: Option<Tensor>, isa: Option<Isa>) -> Result<Self> {
         Ok(match isa {
             Some(isa) => Self::Packed(kernel::Linear::new(isa, weight, bias.as_ref())?),
-            None => Self::Plain { weight: weight.t()?, bias },
+            None => Self::Plain { weight: weight.clone(), bias },
         })
     }
 
@@ -61,8 +61,9 @@ impl Linear {
             Self::Plain { weight, bias } => {
                 let mut shape = x.dims().to_vec();
                 let inputs = shape.pop().unwrap_or(1);
-                shape.push(weight.dim(1)?);
-                let y = x.reshape(((), inputs))?.matmul(weight)?;
+                shape.push(weight.dim(0)?);
+                let dtype = x.dtype();
+                let y = computable(&x.reshape(((), inputs))?)?.matmul(&computable(weight)?.t()?)?.to_dtype(dtype)?;
                 let y = match bias {
                     Some(bias) => y.broadcast_add(bias)?,
                     None => y,
@@ -214,16 +215,19 @@ impl Kernel {
                 let (outputs, inputs) = weight.dims2()?;
                 let (rows, _, height, width) = x.dims4()?;
                 let weight = weight.unsqueeze(0)?.broadcast_as((rows, outputs, inputs))?;
-                weight.matmul(&x.flatten_from(2)?)?.reshape((rows, outputs, height, width))
+                let y = computable(&weight)?.matmul(&computable(&x.flatten_from(2)?)?)?.to_dtype(x.dtype())?;
+                y.reshape((rows, outputs, height, width))
             }
             Self::Patches { weight, size, padding } => convolve_by_matmul(x, weight, *size, *padding),
             Self::Direct { weight, geometry: Geometry { stride, padding: (before, behind), .. } } => {
-                if before == behind {
-                    x.conv2d(weight, *before, *stride, 1, 1)
+                let (dtype, x, weight) = (x.dtype(), computable(x)?, computable(weight)?);
+                let y = if before == behind {
+                    x.conv2d(&weight, *before, *stride, 1, 1)?
                 } else {
                     let x = x.pad_with_zeros(2, *before, *behind)?.pad_with_zeros(3, *before, *behind)?;
-                    x.conv2d(weight, 0, *stride, 1, 1)
-                }
+                    x.conv2d(&weight, 0, *stride, 1, 1)?
+                };
+                y.to_dtype(dtype)
             }
         }
     }
@@ -237,6 +241,7 @@ const PATCHES: usize = 1 << 21;
 fn convolve_by_matmul(x: &Tensor, weight: &Tensor, kernel: usize, padding: usize) -> Result<Tensor> {
     let (rows, inputs, height, width) = x.dims4()?;
     let outputs = weight.dim(0)?;
+    let (dtype, x, weight) = (x.dtype(), computable(x)?, computable(weight)?);
     let out_height = height + 2 * padding + 1 - kernel;
     let out_width = width + 2 * padding + 1 - kernel;
     // Channels first: the patches of all rows then make one matrix.
@@ -255,7 +260,8 @@ fn convolve_by_matmul(x: &Tensor, weight: &Tensor, kernel: usize, padding: usize
             }
         }
         let patches = Tensor::cat(&places, 0)?.reshape((kernel * kernel * inputs, rows * length * out_width))?;
-        strips.push(weight.matmul(&patches)?.reshape((outputs, rows, length, out_width))?);
+        let y = weight.matmul(&patches)?.to_dtype(dtype)?;
+        strips.push(y.reshape((outputs, rows, length, out_width))?);
     }
     let y = if strips.len() == 1 { strips.remove(0) } else { Tensor::cat(&strips, 2)? };
     y.transpose(0, 1)?.contiguous()
@@ -374,6 +380,12 @@ impl LayerNorm {
             Self::Plain(norm) => candle_nn::Module::forward(norm, x),
         }
     }
+}
+
+/// Numbers as products take them: on the CPU those of half precision as f32, as candle's products of them are slow (f16) or
+/// missing (bf16). What is stored and passed on stays half as large, and sums are exact.
+pub(super) fn computable(x: &Tensor) -> Result<Tensor> {
+    if x.device().is_cpu() { wide(x) } else { Ok(x.clone()) }
 }
 
 /// Half-precision numbers as f32.
