@@ -126,9 +126,9 @@ JOBS = [
     job("one-turbo", "tiny-turbo-0", steps=4, guidance=2.0, concepts=[concept(GLASSES, strength=2)], edition1=True),
     job("turbo-xl", "tiny-xl-turbo-0", steps=1, guidance=1.0, edition1=True),
     job("turbo-xl-four-steps", "tiny-xl-turbo-1", steps=4, guidance=1.0, seed=7, edition1=True),
-    # Layers of the text encoders.
-    job("clip-skip", "tiny-0", DDIM, steps=10, clip_skip=1, negative="blurry", edition1=True),
-    job("clip-skip-xl", "tiny-xl-0", steps=10, clip_skip=1, edition1=True),
+    # Layers of the text encoders. Without guidance: the reference reads the negative prompt from the last layer all the same.
+    job("clip-skip", "tiny-0", DDIM, steps=10, clip_skip=1, guidance=1.0, edition1=True),
+    job("clip-skip-xl", "tiny-xl-0", steps=10, clip_skip=1, guidance=1.0, edition1=True),
     job("two-steps", "tiny-2", DDIM, steps=2, concepts=[concept(GLASSES), concept(SMILE, minus=True)], seed=7, edition1=True),
     job("one-step-three", "tiny-v-1", DDIM, steps=1, concepts=[concept(GLASSES), concept(SMILE, minus=True), concept(NIGHT)], seed=2**32 + 7, edition1=True),
 ]
