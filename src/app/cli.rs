@@ -76,6 +76,9 @@ pub(super) struct RunArgs {
     /// Replace files that exist
     #[arg(long)]
     pub(super) force: bool,
+    /// The processor's threads that compute [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) threads: Option<u16>,
 }
 
 /// Bytes as people write them: `8G`, `8 GiB`, `1.5g`, `6000M`.

@@ -78,6 +78,9 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
         artifact::may_write(path, existing)?;
     }
 
+    // This thread is one of them, so that none waits while another computes for it.
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.unwrap_or(0).into());
+    threads.use_current_thread().build_global()?;
     let model = LoadedModel::load(&known, &plan, loras, args.network, args.memory, report)?;
     for (seed, outputs) in seeds.iter().zip(&outputs) {
         let bar = report.progress(&outputs.picture.display().to_string(), recipe.steps.get());

@@ -10,8 +10,11 @@
     reason = "loops over const bounds that index several arrays are unrolled as they stand"
 )]
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod attention;
 mod convolution;
+mod halves;
 mod math;
 mod moments;
 mod norm;

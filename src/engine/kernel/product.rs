@@ -8,9 +8,10 @@
 
 use std::ops::Range;
 
+use super::halves;
 use super::math::gelu;
 use super::simd::{Isa, MOST_ROWS, Simd, Task};
-use super::threads::{Shared, WORTHWHILE, each, filled, threads_for};
+use super::threads::{Line, Shared, WORTHWHILE, each, filled, numbers, threads_for};
 
 /// Vectors side by side in a panel of weights, and in a tile of outputs.
 const VECTORS: usize = 2;
@@ -19,18 +20,15 @@ const DEPTH: usize = 4096;
 /// Input numbers that are taken through all panels before the next are, so that they stay in that cache, too.
 const INPUTS: usize = 1 << 18;
 
-/// A cache line, as whose multiples panels start.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([f32; 16]);
-
 /// Weights as the kernel reads them: in panels of two vectors of outputs, the taps one after another in each.
 pub(super) struct Packed {
     isa: Isa,
-    taps: usize,
-    inputs: usize,
+    pub(super) taps: usize,
+    pub(super) inputs: usize,
     outputs: usize,
     gated: bool,
+    /// Weights and inputs are split in halves for the matrix unit.
+    halved: bool,
     lines: Vec<Line>,
     /// In the order of the panels' columns.
     bias: Vec<f32>,
@@ -61,6 +59,7 @@ impl Packed {
         let outputs = if gated { outputs / 2 } else { outputs };
         let depth = taps * inputs;
         let columns = Columns { lanes, outputs, gated };
+        let halved = halves::apply(isa, inputs, columns.padded());
         let mut lines = vec![Line([0.0; 16]); (columns.padded() * depth).div_ceil(16)];
         // SAFETY: the same memory as plain numbers, of which a line is made.
         let numbers = unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast::<f32>(), lines.len() * 16) };
@@ -73,7 +72,12 @@ impl Packed {
                 let from = &weight[output * depth..][..depth];
                 for tap in 0..taps {
                     for input in 0..inputs {
-                        to[(tap * inputs + input) * width + column] = from[input * taps + tap];
+                        let weight = from[input * taps + tap];
+                        if halved {
+                            halves::put(to, tap * inputs + input, column, weight);
+                        } else {
+                            to[(tap * inputs + input) * width + column] = weight;
+                        }
                     }
                 }
             }
@@ -93,7 +97,7 @@ impl Packed {
                 }
             }
         }
-        Self { isa, taps, inputs, outputs, gated, lines, bias: padded_bias, zeros: vec![0.0; inputs] }
+        Self { isa, taps, inputs, outputs, gated, halved, lines, bias: padded_bias, zeros: vec![0.0; inputs] }
     }
 
     /// Numbers of an output pixel.
@@ -134,6 +138,9 @@ impl Packed {
 
         let each_pixel = columns.padded() * self.taps * self.inputs;
         let threads = threads_for(pixels * each_pixel);
+        let halves = // SAFETY: the weights are split only where there is a matrix unit.
+            self.halved.then(|| unsafe { halves::split(threads, x, self.inputs) });
+        let x = halves.as_deref().map_or(x, numbers);
         let panels = columns.panels();
         let mut chunk = (INPUTS / self.inputs).max(MOST_ROWS);
         if threads > 1 {
@@ -142,7 +149,7 @@ impl Packed {
             let least = (WORTHWHILE / 4 * panels).div_ceil(each_pixel);
             chunk = chunk.min(wanted.max(least));
         }
-        let chunk = chunk.div_ceil(MOST_ROWS) * MOST_ROWS;
+        let chunk = chunk.next_multiple_of(if self.halved { 32 } else { MOST_ROWS });
         let jobs = pixels.div_ceil(chunk) * panels;
         // SAFETY: the jobs are all pairs of a chunk of pixels and a panel, and each writes the panel's outputs of these
         // pixels; lengths were checked above.
@@ -150,7 +157,7 @@ impl Packed {
             filled(pixels * self.outputs, |out| {
                 each(threads, jobs, |job| {
                     let (start, panel) = (job / panels * chunk, job % panels);
-                    self.isa.run(Job {
+                    let job = Job {
                         packed: self,
                         panel,
                         pixels: start..pixels.min(start + chunk),
@@ -159,7 +166,8 @@ impl Packed {
                         bias: &bias,
                         finish,
                         out,
-                    });
+                    };
+                    if self.halved { halves::run(&job) } else { self.isa.run(job) }
                 });
             })
         }
@@ -214,12 +222,14 @@ impl Columns {
 }
 
 /// One panel's outputs of a run of pixels.
-struct Job<'a> {
-    packed: &'a Packed,
+pub(super) struct Job<'a> {
+    pub(super) packed: &'a Packed,
     panel: usize,
-    pixels: Range<usize>,
-    x: &'a [f32],
-    table: Option<(&'a [u32], usize)>,
+    pub(super) pixels: Range<usize>,
+    /// The input; in halves if the packed weights are.
+    pub(super) x: &'a [f32],
+    /// For each tap and each of so many pixels the input pixel.
+    pub(super) table: Option<(&'a [u32], usize)>,
     bias: &'a [f32],
     finish: Finish<'a>,
     out: Shared,
@@ -254,12 +264,8 @@ macro_rules! tile_of {
 impl Job<'_> {
     #[inline(always)]
     unsafe fn panel<S: Simd, const N: usize>(&self) {
-        let Packed { taps, inputs, .. } = *self.packed;
-        let step = (DEPTH / inputs).clamp(1, taps);
-        let step = if self.packed.gated { taps } else { step };
         let tiles = self.pixels.len().div_ceil(S::ROWS);
-        for first in (0..taps).step_by(step) {
-            let taps = first..taps.min(first + step);
+        for taps in self.depth_blocks() {
             for index in 0..tiles {
                 // Tiles of nearly the same number of rows: a last one of a single row would be slow.
                 let at = |index: usize| self.pixels.start + self.pixels.len() * index / tiles;
@@ -270,14 +276,93 @@ impl Job<'_> {
             }
         }
     }
+
+    /// The taps in runs whose weights stay in the cache; gating needs them all at once.
+    pub(super) fn depth_blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let Packed { taps, inputs, gated, .. } = *self.packed;
+        let step = if gated { taps } else { (DEPTH / inputs).clamp(1, taps) };
+        (0..taps).step_by(step).map(move |first| first..taps.min(first + step))
+    }
+
+    /// The panel's weights.
+    #[inline(always)]
+    pub(super) fn panel_weights(&self) -> *const f32 {
+        let before = self.panel * VECTORS * self.packed.isa.lanes() * self.packed.taps * self.packed.inputs;
+        self.packed.lines[before / 16..].as_ptr().cast()
+    }
+
+    /// The first of the panel's outputs.
+    #[inline(always)]
+    fn first_output<S: Simd>(&self) -> usize {
+        if self.packed.gated { self.panel * S::LANES } else { self.panel * VECTORS * S::LANES }
+    }
+
+    /// Where a pixel's outputs go.
+    #[inline(always)]
+    unsafe fn out<S: Simd>(&self, pixel: usize) -> *mut f32 {
+        // SAFETY: the caller's promise that the pixel is the job's.
+        unsafe { self.out.pointer().add(pixel * self.packed.outputs + self.first_output::<S>()) }
+    }
+
+    /// Outputs in the panel's vectors from the `n`th on.
+    #[inline(always)]
+    fn count<S: Simd>(&self, n: usize) -> usize {
+        self.packed.outputs - (self.first_output::<S>() + n * S::LANES).min(self.packed.outputs)
+    }
+
+    /// What a pixel's sums begin with: the bias, or what earlier taps gave.
+    #[inline(always)]
+    pub(super) unsafe fn begin<S: Simd, const N: usize>(&self, pixel: usize, is_first: bool) -> [S::V; N] {
+        // SAFETY: the caller's promise that the pixel is the job's; the bias has a number for each column.
+        unsafe {
+            let mut sums = [S::splat(0.0); N];
+            for n in 0..N {
+                sums[n] = if is_first {
+                    S::load(self.bias[self.panel * VECTORS * S::LANES + n * S::LANES..].as_ptr())
+                } else {
+                    S::load_some(self.out::<S>(pixel).add(n * S::LANES), self.count::<S>(n))
+                };
+            }
+            sums
+        }
+    }
+
+    /// Does what is to be done to a pixel's sums, if they are complete, and writes them.
+    #[inline(always)]
+    pub(super) unsafe fn finish<S: Simd, const N: usize>(&self, pixel: usize, mut sums: [S::V; N], is_last: bool) {
+        let outputs = self.packed.outputs;
+        // SAFETY: as above; a residual consists of whole pixels.
+        unsafe {
+            let mut vectors = N;
+            if self.packed.gated {
+                sums[0] = S::mul(sums[0], gelu::<S>(sums[N - 1]));
+                vectors = 1;
+            }
+            let residual = self.finish.residual.filter(|_| is_last).map(|residual| {
+                let pixel = pixel % (residual.len() / outputs);
+                residual.as_ptr().add(pixel * outputs + self.first_output::<S>())
+            });
+            for n in 0..vectors {
+                let count = self.count::<S>(n);
+                let mut sum = sums[n];
+                if let Some(residual) = residual {
+                    sum = S::add(sum, S::load_some(residual.add(n * S::LANES), count));
+                }
+                if is_last && self.finish.relu {
+                    sum = S::max(S::splat(0.0), sum);
+                }
+                S::store_some(self.out::<S>(pixel).add(n * S::LANES), sum, count);
+            }
+        }
+    }
 }
 
 /// Some taps' share of a tile.
-struct Part<'a> {
-    job: &'a Job<'a>,
-    taps: Range<usize>,
+pub(super) struct Part<'a> {
+    pub(super) job: &'a Job<'a>,
+    pub(super) taps: Range<usize>,
     /// The first pixel.
-    start: usize,
+    pub(super) start: usize,
 }
 
 /// `M` pixels times `N` vectors of outputs.
@@ -318,25 +403,16 @@ impl<const M: usize, const N: usize> Task for Tile<'_, M, N> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Part { job, taps, start } = self.inner;
-        let Packed { inputs, outputs, gated, .. } = *job.packed;
-        let first_column = job.panel * VECTORS * S::LANES;
-        let first_output = if gated { job.panel * S::LANES } else { first_column };
-        let is_first = taps.start == 0;
-        let is_last = taps.end == job.packed.taps;
+        let inputs = job.packed.inputs;
+        let (is_first, is_last) = (taps.start == 0, taps.end == job.packed.taps);
         // SAFETY: the panel's columns and the pixels' inputs are there, since the caller of the job has checked the
         // lengths; what is written are the panel's outputs of this tile's pixels.
         unsafe {
-            let out = |m: usize| job.out.pointer().add((start + m) * outputs + first_output);
-            let count = |n: usize| outputs - (first_output + n * S::LANES).min(outputs);
             let mut sums = [[S::splat(0.0); N]; M];
-            for n in 0..N {
-                let bias = S::load(job.bias.as_ptr().add(first_column + n * S::LANES));
-                for m in 0..M {
-                    sums[m][n] = if is_first { bias } else { S::load_some(out(m).add(n * S::LANES), count(n)) };
-                }
+            for m in 0..M {
+                sums[m] = job.begin::<S, N>(start + m, is_first);
             }
-
-            let panel = job.packed.lines.as_ptr().cast::<f32>().add(first_column * job.packed.taps * inputs);
+            let panel = job.panel_weights();
             let mut rows = [job.x.as_ptr(); M];
             for tap in taps {
                 for m in 0..M {
@@ -350,31 +426,8 @@ impl<const M: usize, const N: usize> Task for Tile<'_, M, N> {
                 }
                 accumulate::<S, M, N>(&mut sums, &rows, inputs, panel.add(tap * inputs * N * S::LANES));
             }
-
-            if gated {
-                for m in 0..M {
-                    sums[m][0] = S::mul(sums[m][0], gelu::<S>(sums[m][N - 1]));
-                }
-            }
-            let vectors = if gated { 1 } else { N };
             for m in 0..M {
-                let residual = match job.finish.residual {
-                    Some(residual) if is_last => {
-                        let pixel = (start + m) % (residual.len() / outputs);
-                        Some(residual.as_ptr().add(pixel * outputs + first_output))
-                    }
-                    _ => None,
-                };
-                for n in 0..vectors {
-                    let mut sum = sums[m][n];
-                    if let Some(residual) = residual {
-                        sum = S::add(sum, S::load_some(residual.add(n * S::LANES), count(n)));
-                    }
-                    if is_last && job.finish.relu {
-                        sum = S::max(S::splat(0.0), sum);
-                    }
-                    S::store_some(out(m).add(n * S::LANES), sum, count(n));
-                }
+                job.finish::<S, N>(start + m, sums[m], is_last);
             }
         }
     }

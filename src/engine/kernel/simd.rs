@@ -9,6 +9,11 @@ use std::fmt;
 mod neon;
 #[cfg(target_arch = "x86_64")]
 mod x86;
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::Avx512;
+
+#[cfg(target_arch = "x86_64")]
+use super::amx;
 
 /// The rows of the tallest tile of any instruction set.
 pub(super) const MOST_ROWS: usize = 14;
@@ -109,6 +114,9 @@ pub struct Isa(Kind);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
+    /// AVX-512, and the matrix unit for products.
+    #[cfg(target_arch = "x86_64")]
+    Amx,
     #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "x86_64")]
@@ -125,11 +133,14 @@ impl fmt::Debug for Isa {
 }
 
 impl Isa {
-    /// All that this machine has, the fastest first.
+    /// All that this machine has, the fastest first. That may be the matrix unit, which is not exact.
     pub fn available() -> Vec<Self> {
         let mut kinds = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
+            if amx::available() {
+                kinds.push(Kind::Amx);
+            }
             if is_x86_feature_detected!("avx512f") {
                 kinds.push(Kind::Avx512);
             }
@@ -145,16 +156,34 @@ impl Isa {
         kinds.into_iter().map(Self).collect()
     }
 
-    /// The fastest.
+    /// The fastest that is exact.
     pub fn best() -> Self {
-        Self::available()[0]
+        Self::available()[0].exact()
+    }
+
+    /// The fastest set that multiplies whole f32 numbers: itself, or vectors instead of the matrix unit, whose products
+    /// keep 16 of 24 bits.
+    pub fn exact(self) -> Self {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Amx => Self(Kind::Avx512),
+            kind => Self(kind),
+        }
+    }
+
+    /// Whether products are left to the matrix unit where their sizes allow it.
+    pub(super) fn has_matrix_unit(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self.0 == Kind::Amx;
+        #[cfg(not(target_arch = "x86_64"))]
+        false
     }
 
     /// Numbers in a vector.
     pub(super) fn lanes(self) -> usize {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => x86::Avx512::LANES,
+            Kind::Amx | Kind::Avx512 => x86::Avx512::LANES,
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => x86::Avx2::LANES,
             #[cfg(target_arch = "aarch64")]
@@ -167,7 +196,7 @@ impl Isa {
     pub(super) fn rows(self) -> usize {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => x86::Avx512::ROWS,
+            Kind::Amx | Kind::Avx512 => x86::Avx512::ROWS,
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => x86::Avx2::ROWS,
             #[cfg(target_arch = "aarch64")]
@@ -186,7 +215,7 @@ impl Isa {
         unsafe {
             match self.0 {
                 #[cfg(target_arch = "x86_64")]
-                Kind::Avx512 => x86::Avx512::call(task),
+                Kind::Amx | Kind::Avx512 => x86::Avx512::call(task),
                 #[cfg(target_arch = "x86_64")]
                 Kind::Avx2 => x86::Avx2::call(task),
                 #[cfg(target_arch = "aarch64")]

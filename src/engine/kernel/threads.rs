@@ -46,3 +46,27 @@ pub(super) unsafe fn filled(count: usize, fill: impl FnOnce(Shared)) -> Vec<f32>
     unsafe { numbers.set_len(count) };
     numbers
 }
+
+/// A cache line, as whose multiples what is read in whole lines starts.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Line(pub(super) [f32; 16]);
+
+/// Like [`filled`], in whole lines.
+///
+/// # Safety
+///
+/// `fill` must leave none of the numbers unwritten; `count` is a multiple of 16.
+pub(super) unsafe fn filled_lines(count: usize, fill: impl FnOnce(Shared)) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::with_capacity(count / 16);
+    fill(Shared(lines.as_mut_ptr().cast()));
+    // SAFETY: as above.
+    unsafe { lines.set_len(count / 16) };
+    lines
+}
+
+/// The numbers of lines.
+pub(super) fn numbers(lines: &[Line]) -> &[f32] {
+    // SAFETY: a line is 16 numbers and nothing else.
+    unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), 16 * lines.len()) }
+}

@@ -19,7 +19,7 @@ macro_rules! one_instruction {
 
 /// 32 registers of 16 numbers.
 #[derive(Clone, Copy)]
-pub(super) struct Avx512;
+pub(in crate::engine::kernel) struct Avx512;
 
 impl Simd for Avx512 {
     const LANES: usize = 16;
