@@ -1,26 +1,24 @@
 //! Matrix products in f32 by the matrix unit of recent server processors (AMX), which multiplies bf16 alone.
 //!
-//! Every number is split into its nearest bf16 and the bf16 nearest to the rest; together they keep 16 to 17 bits of
-//! 24. A product of two numbers is then three products of halves, the one of both rests being left out: an error of
-//! some 2e-6 of each product, of random sign, for several times the speed of vectors. Sums are kept in f32.
+//! A number of 24 bits is the sum of three of bf16's 8 (the nearest, the nearest to the rest, and the rest of that), so
+//! that a product of two is nine products of parts. The three smallest of them are left out: together they are less than
+//! f32's own rounding. Weights that were f16 need two parts only, and weights that were bf16 one. Sums are kept in f32,
+//! as they are by vectors.
 //!
 //! A tile is 16 rows of 64 bytes. The instructions have no stable intrinsics, so they are written as assembly.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::product::{Job, OUTSIDE, Part};
 use super::simd::{Avx512, Simd};
+use super::stored::Stored;
 use super::threads::Line;
+use super::tiles::{DEPTH, HEIGHT, Job, STEPS, WIDTH};
 
-/// Inputs that one instruction multiplies.
-pub(super) const DEPTH: usize = 32;
-/// Outputs of a panel: two tiles.
-pub(super) const WIDTH: usize = 32;
-/// Rows of a tile.
-const ROWS: usize = 16;
 /// Bytes of a tile.
 const TILE: usize = 1024;
+/// Lines of the sums of one panel at one height.
+const SUMS: usize = 4 * TILE / 64;
 
 /// Whether the processor has tiles of bf16 and the system lets this process use them.
 pub(super) fn available() -> bool {
@@ -52,48 +50,90 @@ fn permitted() -> bool {
     false
 }
 
-/// The bf16 nearest to `x`, and the one nearest to what it leaves.
-fn split(x: f32) -> [u16; 2] {
-    let nearest = |x: f32| (x.to_bits().wrapping_add(0x7fff + (x.to_bits() >> 16 & 1)) >> 16) as u16;
-    let high = nearest(x);
-    [high, nearest(x - f32::from_bits(u32::from(high) << 16))]
+
+/// The nearest bf16 of 32 numbers, and what is left.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn nearest([first, second]: [__m512; 2]) -> (__m512i, [__m512; 2]) {
+    // SAFETY: both types are 64 bytes.
+    let near: __m512i = unsafe { std::mem::transmute(_mm512_cvtne2ps_pbh(second, first)) };
+    let wide = |half| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(half)));
+    let back = [wide(_mm512_castsi512_si256(near)), wide(_mm512_extracti64x4_epi64::<1>(near))];
+    (near, [_mm512_sub_ps(first, back[0]), _mm512_sub_ps(second, back[1])])
 }
 
-/// Where the two halves of the weight of `input` and `column` stand in a panel, in numbers of bf16: for every 32 inputs
-/// four tiles, the halves of the first 16 columns, then of the others; two inputs side by side.
-fn places(input: usize, column: usize) -> [usize; 2] {
-    let tile = input / DEPTH * 4 + column / ROWS;
-    let place = tile * TILE / 2 + input % DEPTH / 2 * DEPTH + column % ROWS * 2 + input % 2;
-    [place, place + TILE]
-}
-
-/// Writes one weight of a panel.
-pub(super) fn put(panel: &mut [f32], input: usize, column: usize, weight: f32) {
-    for (place, half) in places(input, column).into_iter().zip(split(weight)) {
-        let bits = panel[place / 2].to_bits();
-        let (kept, shift) = if place % 2 == 0 { (bits & 0xffff_0000, 0) } else { (bits & 0xffff, 16) };
-        panel[place / 2] = f32::from_bits(kept | u32::from(half) << shift);
-    }
-}
-
-/// Splits pixels of `inputs` numbers: all first halves of a pixel, then all second halves, in the same space.
+/// Writes the parts of 32 numbers, `stride` bytes apart.
 ///
 /// # Safety
 ///
-/// [`available`] must hold; `out` must have room for as many numbers as `x` has; `inputs` is a multiple of 32.
+/// `to` must have room.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
-pub(super) unsafe fn split_pixels(x: &[f32], inputs: usize, out: *mut f32) {
-    for (index, pixel) in x.chunks_exact(inputs).enumerate() {
-        // SAFETY: a pixel is read, and one of the same size is written.
+unsafe fn put_parts(parts: usize, numbers: [__m512; 2], to: *mut u8, stride: usize) {
+    let mut rest = numbers;
+    for part in 0..parts {
+        let (near, left) = nearest(rest);
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_storeu_si512(to.add(part * stride).cast(), near) };
+        rest = left;
+    }
+}
+
+/// Writes the parts of a pixel's numbers: of every 32 numbers the first parts, then the second, then the third.
+///
+/// # Safety
+///
+/// [`available`] must hold; `to` must have room for all parts; the count of numbers is a multiple of 32.
+#[target_feature(enable = "avx512f,avx512bf16")]
+pub(super) unsafe fn split(parts: usize, numbers: &[f32], to: *mut u16) {
+    for (index, numbers) in numbers.chunks_exact(DEPTH).enumerate() {
+        // SAFETY: 32 numbers are read and their parts written.
         unsafe {
-            let high = out.add(index * inputs).cast::<u16>();
-            for at in (0..inputs).step_by(16) {
-                let numbers = _mm512_loadu_ps(pixel.as_ptr().add(at));
-                let halves: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(numbers));
-                let back = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)));
-                let rest: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(_mm512_sub_ps(numbers, back)));
-                _mm256_storeu_si256(high.add(at).cast(), halves);
-                _mm256_storeu_si256(high.add(inputs + at).cast(), rest);
+            let both = [_mm512_loadu_ps(numbers.as_ptr()), _mm512_loadu_ps(numbers.as_ptr().add(16))];
+            put_parts(parts, both, to.add(index * parts * DEPTH).cast(), 64);
+        }
+    }
+}
+
+/// The parts that weights are made of.
+fn parts_of(weights: &Stored) -> usize {
+    match weights {
+        Stored::F32(_) => 3,
+        Stored::F16(_) => 2,
+        Stored::BF16(_) => 1,
+    }
+}
+
+/// Writes the parts of a run of weights as tiles: of every step of 32 inputs the two tiles of first parts, then those of
+/// the others.
+///
+/// # Safety
+///
+/// [`available`] must hold; `to` must have room; the run consists of whole steps.
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn put_weights(weights: &Stored, start: usize, count: usize, to: *mut u8) {
+    let parts = parts_of(weights);
+    // SAFETY: the weights are there, as the slices show; room is the caller's promise.
+    unsafe {
+        let place = |at: usize| to.add(at / (DEPTH * WIDTH) * parts * 2 * TILE + at % (DEPTH * WIDTH) * 2);
+        match weights {
+            Stored::F32(lines) => {
+                let from = lines[start / 16..(start + count) / 16].as_ptr().cast::<f32>();
+                for at in (0..count).step_by(32) {
+                    let both = [_mm512_loadu_ps(from.add(at)), _mm512_loadu_ps(from.add(at + 16))];
+                    put_parts(3, both, place(at), 2 * TILE);
+                }
+            }
+            Stored::F16(numbers) => {
+                let from = numbers[start..start + count].as_ptr();
+                for at in (0..count).step_by(32) {
+                    let wide = |at| _mm512_cvtph_ps(_mm256_loadu_si256(from.add(at).cast()));
+                    put_parts(2, [wide(at), wide(at + 16)], place(at), 2 * TILE);
+                }
+            }
+            Stored::BF16(numbers) => {
+                let from = numbers[start..start + count].as_ptr();
+                std::ptr::copy_nonoverlapping(from, to.cast(), count);
             }
         }
     }
@@ -117,146 +157,175 @@ impl Shapes {
     };
 }
 
-/// 16 pixels under a tap: the first, and from one to the next, in bytes.
-#[derive(Clone, Copy)]
-struct Rows {
-    first: *const u8,
-    stride: usize,
-}
-
-/// A panel's outputs of a run of pixels, of split inputs.
+/// Does a job.
 ///
 /// # Safety
 ///
-/// As for the job, and [`available`] must hold.
-#[target_feature(enable = "avx512f")]
-pub(super) unsafe fn panel(job: &Job<'_>) {
+/// [`available`] must hold, and the job's inputs and outputs be there.
+#[target_feature(enable = "avx512f,avx512bf16")]
+pub(super) unsafe fn run(job: &Job<'_>) {
     let shapes = Shapes::ALL_WHOLE;
-    let copy = vec![Line([0.0; 16]); ROWS * job.packed.inputs / 16];
-    let mut copies = [copy.clone(), copy];
-    let mut sums = [[Line([0.0; 16]); 2]; 2 * ROWS];
     // SAFETY: the caller's promise. The tiles are given back before anything else runs on this thread.
     unsafe {
         asm!("ldtilecfg [{}]", in(reg) shapes.0.as_ptr(), options(nostack));
-        for taps in job.depth_blocks() {
-            for start in job.pixels.clone().step_by(2 * ROWS) {
-                let part = Part { job, taps: taps.clone(), start };
-                if job.pixels.end - start > ROWS {
-                    tile::<2>(&part, &mut copies, &mut sums);
-                } else {
-                    tile::<1>(&part, &mut copies, &mut sums);
-                }
-            }
+        match (job.packed.isa.rounds(), parts_of(&job.packed.weights)) {
+            (true, _) => multiply::<1, 1>(job),
+            (false, 1) => multiply::<3, 1>(job),
+            (false, 2) => multiply::<3, 2>(job),
+            (false, _) => multiply::<3, 3>(job),
         }
         asm!("tilerelease", options(nomem, nostack));
     }
 }
 
-/// `M` times 16 pixels times 32 outputs.
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn tile<const M: usize>(part: &Part<'_>, copies: &mut [Vec<Line>; 2], sums: &mut [[Line; 2]; 2 * ROWS]) {
-    let Part { job, taps, start } = part;
-    let (inputs, last) = (job.packed.inputs, job.pixels.end - 1);
-    let count = (M * ROWS).min(job.pixels.end - start);
-    // SAFETY: the panel's columns and the pixels' inputs are there, which the job promises; pixels beyond the job's last
-    // are replaced by it and not written.
-    unsafe {
-        for (m, sums) in sums[..count].iter_mut().enumerate() {
-            let vectors: [_; 2] = job.begin::<Avx512, 2>(start + m, taps.start == 0);
-            for (sums, vector) in sums.iter_mut().zip(vectors) {
-                Avx512::store(sums.0.as_mut_ptr(), vector);
-            }
-        }
-        let at = sums.as_mut_ptr().cast::<u8>();
-        let line = WIDTH * 4;
-        asm!("tileloadd tmm0, [{at} + {line}]", "tileloadd tmm1, [{at} + {line} + 64]", at = in(reg) at, line = in(reg) line, options(nostack));
-        if M == 2 {
-            asm!("tileloadd tmm2, [{at} + {line}]", "tileloadd tmm3, [{at} + {line} + 64]", at = in(reg) at.add(ROWS * line), line = in(reg) line, options(nostack));
-        }
-        let panel = job.panel_weights().cast::<u8>();
-        for tap in taps.clone() {
-            let mut rows = [Rows { first: job.x.as_ptr().cast(), stride: 0 }; 2];
-            for m in 0..M {
-                rows[m] = gather(job, tap, start + m * ROWS, last, &mut copies[m]);
-            }
-            let mut weights = panel.add(tap * inputs * WIDTH * 4);
-            for k in (0..2 * inputs).step_by(2 * DEPTH) {
-                let [upper, lower] = rows.map(|rows| rows.first.add(k));
-                if M == 2 {
-                    asm!(
-                        "tileloadd tmm4, [{a} + {s}]", "tileloadd tmm6, [{w} + {l}]", "tdpbf16ps tmm0, tmm4, tmm6",
-                        "tileloadd tmm7, [{w} + {l} + 1024]", "tdpbf16ps tmm1, tmm4, tmm7",
-                        "tileloadd tmm5, [{b} + {t}]", "tdpbf16ps tmm2, tmm5, tmm6", "tdpbf16ps tmm3, tmm5, tmm7",
-                        "tileloadd tmm4, [{c} + {s}]", "tdpbf16ps tmm0, tmm4, tmm6", "tdpbf16ps tmm1, tmm4, tmm7",
-                        "tileloadd tmm5, [{d} + {t}]", "tdpbf16ps tmm2, tmm5, tmm6", "tdpbf16ps tmm3, tmm5, tmm7",
-                        "tileloadd tmm4, [{a} + {s}]", "tileloadd tmm6, [{w} + {l} + 2048]", "tdpbf16ps tmm0, tmm4, tmm6",
-                        "tileloadd tmm7, [{w} + {l} + 3072]", "tdpbf16ps tmm1, tmm4, tmm7",
-                        "tileloadd tmm5, [{b} + {t}]", "tdpbf16ps tmm2, tmm5, tmm6", "tdpbf16ps tmm3, tmm5, tmm7",
-                        a = in(reg) upper, s = in(reg) rows[0].stride, c = in(reg) upper.add(2 * inputs),
-                        b = in(reg) lower, t = in(reg) rows[1].stride, d = in(reg) lower.add(2 * inputs),
-                        w = in(reg) weights, l = in(reg) 64usize, options(nostack, readonly),
-                    );
-                } else {
-                    asm!(
-                        "tileloadd tmm4, [{a} + {s}]", "tileloadd tmm6, [{w} + {l}]", "tdpbf16ps tmm0, tmm4, tmm6",
-                        "tileloadd tmm7, [{w} + {l} + 1024]", "tdpbf16ps tmm1, tmm4, tmm7",
-                        "tileloadd tmm5, [{c} + {s}]", "tdpbf16ps tmm0, tmm5, tmm6", "tdpbf16ps tmm1, tmm5, tmm7",
-                        "tileloadd tmm6, [{w} + {l} + 2048]", "tdpbf16ps tmm0, tmm4, tmm6",
-                        "tileloadd tmm7, [{w} + {l} + 3072]", "tdpbf16ps tmm1, tmm4, tmm7",
-                        a = in(reg) upper, s = in(reg) rows[0].stride, c = in(reg) upper.add(2 * inputs),
-                        w = in(reg) weights, l = in(reg) 64usize, options(nostack, readonly),
-                    );
+/// Inputs of `X` parts times weights of `W` parts.
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn multiply<const X: usize, const W: usize>(job: &Job<'_>) {
+    let inputs = job.packed.inputs;
+    let (steps, stride) = (inputs / DEPTH, inputs * X * 2);
+    let heights = job.positions.len().div_ceil(HEIGHT);
+    // A product of a single run of steps has done with its sums at once.
+    let several = steps * job.packed.taps > STEPS;
+    let mut sums = vec![Line([0.0; 16]); SUMS * if several { heights * job.panels.len() } else { 1 }];
+    let mut weights = vec![Line([0.0; 16]); STEPS.min(steps) * W * 2 * TILE / 64];
+    for (tap, offset) in job.offsets.iter().enumerate() {
+        for first in (0..steps).step_by(STEPS) {
+            let count = STEPS.min(steps - first);
+            let is_first = tap == 0 && first == 0;
+            let is_last = tap + 1 == job.offsets.len() && first + count == steps;
+            for panel in job.panels.clone() {
+                let start = (panel * job.packed.taps + tap) * inputs * WIDTH + first * DEPTH * WIDTH;
+                // SAFETY: there is room for so many steps.
+                unsafe {
+                    put_weights(&job.packed.weights, start, count * DEPTH * WIDTH, weights.as_mut_ptr().cast());
                 }
-                weights = weights.add(4 * TILE);
+                for height in 0..heights {
+                    let position = job.positions.start + height * HEIGHT;
+                    let rows = HEIGHT.min(job.positions.end - position);
+                    let place = if several { (panel - job.panels.start) * heights + height } else { 0 };
+                    let sums = &mut sums[place * SUMS..][..SUMS];
+                    // SAFETY: inputs are there for a whole height from each position on, sums for four tiles.
+                    unsafe {
+                        let x = job.x.add((position + offset) * stride + first * X * 64);
+                        let sums = sums.as_mut_ptr().cast();
+                        if rows > HEIGHT / 2 {
+                            step::<2, X, W>(x, stride, weights.as_ptr().cast(), count, sums, is_first);
+                        } else {
+                            step::<1, X, W>(x, stride, weights.as_ptr().cast(), count, sums, is_first);
+                        }
+                    }
+                    if is_last {
+                        // SAFETY: as above, and the outputs are the job's.
+                        unsafe { finish(job, panel, position, rows, sums) };
+                    }
+                }
             }
-        }
-        asm!("tilestored [{at} + {line}], tmm0", "tilestored [{at} + {line} + 64], tmm1", at = in(reg) at, line = in(reg) line, options(nostack));
-        if M == 2 {
-            asm!("tilestored [{at} + {line}], tmm2", "tilestored [{at} + {line} + 64], tmm3", at = in(reg) at.add(ROWS * line), line = in(reg) line, options(nostack));
-        }
-        for (m, sums) in sums[..count].iter().enumerate() {
-            let vectors = sums.each_ref().map(|sums| Avx512::load(sums.0.as_ptr()));
-            job.finish::<Avx512, 2>(start + m, vectors, taps.end == job.packed.taps);
         }
     }
 }
 
-/// The inputs of 16 pixels under a tap: where they are, if they lie at equal distances, or copied.
+/// Adds the bias to finished sums and writes them.
 #[inline]
-unsafe fn gather(job: &Job<'_>, tap: usize, start: usize, last: usize, copies: &mut [Line]) -> Rows {
-    let inputs = job.packed.inputs;
-    let bytes = inputs * 4;
-    // SAFETY: the job promises a table for its pixels, and pixels that are in the picture.
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn finish(job: &Job<'_>, panel: usize, position: usize, rows: usize, sums: &[Line]) {
+    // SAFETY: a panel has two vectors of biases; the pixels are the job's.
     unsafe {
-        let Some((table, pixels)) = job.table else {
-            if start + ROWS - 1 <= last {
-                return Rows { first: job.x.as_ptr().add(start * inputs).cast(), stride: bytes };
-            }
-            for m in 0..ROWS {
-                let from = job.x.as_ptr().add((start + m).min(last) * inputs);
-                std::ptr::copy_nonoverlapping(from, copies.as_mut_ptr().cast::<f32>().add(m * inputs), inputs);
-            }
-            return Rows { first: copies.as_ptr().cast(), stride: bytes };
-        };
-        let table = &table[tap * pixels..][..pixels];
-        let pixel = |m: usize| *table.get_unchecked((start + m).min(last));
-        let (first, step) = (pixel(0), pixel(1).wrapping_sub(pixel(0)));
-        if first != OUTSIDE
-            && (1..ROWS).all(|m| pixel(m) == first.wrapping_add(step.wrapping_mul(m as u32)) && pixel(m) != OUTSIDE)
-        {
-            return Rows {
-                first: job.x.as_ptr().add(first as usize * inputs).cast(),
-                stride: (step as i32 as usize).wrapping_mul(bytes),
-            };
+        let bias = [0, 1].map(|n| Avx512::load(job.target.bias[panel * WIDTH + n * 16..].as_ptr()));
+        for row in 0..rows {
+            let Some(pixel) = job.pixel(position + row) else { continue };
+            let at = row / 16 * 32 + row % 16;
+            let sum = [0, 1].map(|n| Avx512::add(Avx512::load(sums[at + n * 16].0.as_ptr()), bias[n]));
+            job.target.finish::<Avx512, 2>(panel, pixel, sum, true);
         }
-        for m in 0..ROWS {
-            let to = copies.as_mut_ptr().cast::<f32>().add(m * inputs);
-            match pixel(m) {
-                OUTSIDE => std::ptr::write_bytes(to, 0, inputs),
-                pixel => std::ptr::copy_nonoverlapping(job.x.as_ptr().add(pixel as usize * inputs), to, inputs),
+    }
+}
+
+/// Loads a part of the inputs, of 16 or 32 positions.
+macro_rules! x {
+    (1, $at:literal) => {
+        concat!("tileloadd tmm4, [{x} + {s} + ", $at, "]\n")
+    };
+    (2, $at:literal) => {
+        concat!("tileloadd tmm4, [{x} + {s} + ", $at, "]\ntileloadd tmm5, [{y} + {s} + ", $at, "]\n")
+    };
+}
+
+/// Loads a part of the weights of 32 outputs.
+macro_rules! w {
+    ($at:literal) => {
+        concat!("tileloadd tmm6, [{w} + {l} + ", $at, "]\ntileloadd tmm7, [{w} + {l} + ", $at, " + 1024]\n")
+    };
+}
+
+/// Multiplies what is loaded.
+macro_rules! multiply {
+    (1) => {
+        "tdpbf16ps tmm0, tmm4, tmm6\ntdpbf16ps tmm1, tmm4, tmm7\n"
+    };
+    (2) => {
+        concat!(multiply!(1), "tdpbf16ps tmm2, tmm5, tmm6\ntdpbf16ps tmm3, tmm5, tmm7\n")
+    };
+}
+
+/// Loads and multiplies one after another.
+macro_rules! run {
+    ($x:ident, $y:ident, $stride:ident, $w:ident; $($code:expr),*) => {
+        asm!(concat!("/* {y} */\n", $($code),*), x = in(reg) $x, y = in(reg) $y, s = in(reg) $stride, w = in(reg) $w,
+            l = in(reg) 64usize, options(nostack, readonly))
+    };
+}
+
+/// One step of products of `$M` times 16 positions. From one pair of parts to the next one side changes; the largest
+/// come last.
+macro_rules! products {
+    ($M:tt, $($names:ident),*) => {
+        match (X, W) {
+            (1, _) => run!($($names),*; w!(0), x!($M, 0), multiply!($M)),
+            (_, 1) => run!($($names),*; w!(0), x!($M, 128), multiply!($M), x!($M, 64), multiply!($M), x!($M, 0),
+                multiply!($M)),
+            (_, 2) => run!($($names),*; w!(2048), x!($M, 64), multiply!($M), x!($M, 0), multiply!($M), w!(0),
+                x!($M, 128), multiply!($M), x!($M, 64), multiply!($M), x!($M, 0), multiply!($M)),
+            _ => run!($($names),*; w!(4096), x!($M, 0), multiply!($M), w!(0), x!($M, 128), multiply!($M), x!($M, 64),
+                multiply!($M), w!(2048), multiply!($M), x!($M, 0), multiply!($M), w!(0), multiply!($M)),
+        }
+    };
+}
+
+/// Adds `steps` steps of products of `M` times 16 positions and 32 outputs to the sums, which are 0 at `first`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn step<const M: usize, const X: usize, const W: usize>(
+    x: *const u8,
+    stride: usize,
+    weights: *const u8,
+    steps: usize,
+    sums: *mut u8,
+    first: bool,
+) {
+    // SAFETY: the caller's promise that inputs, weights and sums are there.
+    unsafe {
+        if first {
+            asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nomem, nostack));
+        } else {
+            asm!("tileloadd tmm0, [{c} + {l}]", "tileloadd tmm1, [{c} + {l} + 1024]", c = in(reg) sums, l = in(reg) 64usize, options(nostack, readonly));
+            if M == 2 {
+                asm!("tileloadd tmm2, [{c} + {l} + 2048]", "tileloadd tmm3, [{c} + {l} + 3072]", c = in(reg) sums, l = in(reg) 64usize, options(nostack, readonly));
             }
         }
-        Rows { first: copies.as_ptr().cast(), stride: bytes }
+        let (mut x, mut w) = (x, weights);
+        for _ in 0..steps {
+            let y = x.add(16 * stride);
+            if M == 2 {
+                products!(2, x, y, stride, w);
+            } else {
+                products!(1, x, y, stride, w);
+            }
+            x = x.add(X * 64);
+            w = w.add(W * 2 * TILE);
+        }
+        asm!("tilestored [{c} + {l}], tmm0", "tilestored [{c} + {l} + 1024], tmm1", c = in(reg) sums, l = in(reg) 64usize, options(nostack));
+        if M == 2 {
+            asm!("tilestored [{c} + {l} + 2048], tmm2", "tilestored [{c} + {l} + 3072], tmm3", c = in(reg) sums, l = in(reg) 64usize, options(nostack));
+        }
     }
 }

@@ -3,7 +3,8 @@
 use candle_core::{Device, Result, Tensor};
 
 use super::numbers::{channels_last, picture, with_contiguous, with_optional};
-use super::product::{Finish, OUTSIDE, Packed};
+use super::grid::{Grid, OUTSIDE, Side};
+use super::product::{Finish, Packed, Places};
 use super::simd::Isa;
 
 /// What is done to the outputs of a layer while they are at hand.
@@ -46,7 +47,7 @@ impl Linear {
             *last = self.0.outputs();
         }
         Tensor::from_vec(
-            multiply(&self.0, x, None, pixels, after.shift, after.residual, after.relu)?,
+            multiply(&self.0, x, Places::Same, pixels, after.shift, after.residual, after.relu)?,
             shape,
             &Device::Cpu,
         )
@@ -68,11 +69,6 @@ impl Geometry {
     /// The size of what comes out, along one side.
     fn outputs(self, inputs: usize) -> usize {
         (inputs + self.padding.0 + self.padding.1).saturating_sub(self.size) / self.stride + 1
-    }
-
-    /// The input under the kernel's place `tap` at the output `at`, along one side.
-    fn input(self, at: usize, tap: usize, inputs: usize) -> Option<usize> {
-        (at * self.stride + tap).checked_sub(self.padding.0).filter(|&input| input < inputs)
     }
 }
 
@@ -105,9 +101,12 @@ impl Conv2d {
         let (out_height, out_width) = (self.geometry.outputs(tall), self.geometry.outputs(wide));
         let pixels = rows * out_height * out_width;
         let plain = self.geometry.size == 1 && self.geometry.stride == 1 && size.is_none();
-        let table = (!plain).then(|| {
-            let lines = self.sources(out_height, height, tall);
-            let columns = self.sources(out_width, width, wide);
+        let grid = (!plain && self.packed.wants_grid()).then(|| {
+            let [down, across] = [(out_height, height, tall), (out_width, width, wide)].map(|side| self.side(side));
+            Grid::new(rows, [height, width], [&down, &across])
+        });
+        let table = (!plain && !self.packed.wants_grid()).then(|| {
+            let [lines, columns] = [(out_height, height, tall), (out_width, width, wide)].map(|side| self.table(side));
             let mut table = Vec::with_capacity(lines.len() * columns.len() * pixels);
             for lines in &lines {
                 for columns in &columns {
@@ -123,27 +122,41 @@ impl Conv2d {
             }
             table
         });
+        let places = match (&grid, &table) {
+            (Some(grid), _) => Places::Grid(grid),
+            (_, Some(table)) => Places::Table(table),
+            _ => Places::Same,
+        };
         let residual = after.residual.map(channels_last).transpose()?;
         let x = channels_last(x)?;
-        let numbers = multiply(&self.packed, &x, table.as_deref(), pixels, after.shift, residual.as_ref(), after.relu)?;
+        let numbers = multiply(&self.packed, &x, places, pixels, after.shift, residual.as_ref(), after.relu)?;
         picture(numbers, [rows, self.packed.outputs(), out_height, out_width])
     }
 
-    /// For each place of the kernel along one side, and each output, the input that lies there: of `inputs`, enlarged
-    /// to `enlarged`.
-    fn sources(&self, outputs: usize, inputs: usize, enlarged: usize) -> Vec<Vec<Option<usize>>> {
+    /// One side of a picture: so many outputs, of `inputs` pixels that are enlarged to `enlarged`.
+    fn side(&self, (outputs, inputs, enlarged): (usize, usize, usize)) -> Side {
+        let Geometry { size, stride, padding } = self.geometry;
         let scale = inputs as f64 / enlarged as f64;
-        let source = |at: usize| ((at as f64 * scale) as usize).min(inputs - 1);
-        (0..self.geometry.size)
-            .map(|tap| (0..outputs).map(|at| self.geometry.input(at, tap, enlarged).map(source)).collect())
-            .collect()
+        Side {
+            outputs,
+            stride,
+            pixels: (0..enlarged).map(|at| ((at as f64 * scale) as usize).min(inputs - 1)).collect(),
+            taps: (0..size).map(|tap| tap as isize - padding.0 as isize).collect(),
+        }
+    }
+
+    /// For each place of the kernel along one side, and each output, the input that lies there.
+    fn table(&self, sizes: (usize, usize, usize)) -> Vec<Vec<Option<usize>>> {
+        let side = self.side(sizes);
+        let pixel = |at: usize, tap: isize| side.pixels.get((at * side.stride).checked_add_signed(tap)?).copied();
+        side.taps.iter().map(|&tap| (0..side.outputs).map(|at| pixel(at, tap)).collect()).collect()
     }
 }
 
 fn multiply(
     packed: &Packed,
     x: &Tensor,
-    table: Option<&[u32]>,
+    places: Places<'_>,
     pixels: usize,
     shift: Option<&Tensor>,
     residual: Option<&Tensor>,
@@ -151,7 +164,7 @@ fn multiply(
 ) -> Result<Vec<f32>> {
     with_contiguous(x, |x| {
         with_optional(shift, |shift| {
-            with_optional(residual, |residual| Ok(packed.multiply(x, table, pixels, Finish { shift, residual, relu })))
+            with_optional(residual, |residual| Ok(packed.multiply(x, places, pixels, Finish { shift, residual, relu })))
         })
     })
 }

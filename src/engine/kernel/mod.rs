@@ -14,14 +14,16 @@
 mod amx;
 mod attention;
 mod convolution;
-mod halves;
+mod grid;
 mod math;
 mod moments;
 mod norm;
 mod numbers;
 mod product;
 mod simd;
+mod stored;
 mod threads;
+mod tiles;
 
 pub(super) use attention::attention;
 pub(super) use convolution::{After, Conv2d, Geometry, Linear};

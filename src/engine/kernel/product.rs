@@ -8,13 +8,15 @@
 
 use std::ops::Range;
 
-use super::halves;
+use super::grid::{Grid, OUTSIDE};
 use super::math::gelu;
 use super::simd::{Isa, MOST_ROWS, Simd, Task};
-use super::threads::{Line, Shared, WORTHWHILE, each, filled, numbers, threads_for};
+use super::stored::Stored;
+use super::threads::{Shared, WORTHWHILE, each, filled, threads_for};
+use super::tiles;
 
 /// Vectors side by side in a panel of weights, and in a tile of outputs.
-const VECTORS: usize = 2;
+pub(super) const VECTORS: usize = 2;
 /// Weights of one output column that are used at a time, so that a panel's part stays in the second-level cache.
 const DEPTH: usize = 4096;
 /// Input numbers that are taken through all panels before the next are, so that they stay in that cache, too.
@@ -22,18 +24,28 @@ const INPUTS: usize = 1 << 18;
 
 /// Weights as the kernel reads them: in panels of two vectors of outputs, the taps one after another in each.
 pub(super) struct Packed {
-    isa: Isa,
+    pub(super) isa: Isa,
     pub(super) taps: usize,
     pub(super) inputs: usize,
-    outputs: usize,
-    gated: bool,
-    /// Weights and inputs are split in halves for the matrix unit.
-    halved: bool,
-    lines: Vec<Line>,
+    pub(super) columns: Columns,
+    /// The matrix unit multiplies, in whose order the weights are.
+    tiled: bool,
+    pub(super) weights: Stored,
     /// In the order of the panels' columns.
     bias: Vec<f32>,
     /// What lies outside the picture.
     zeros: Vec<f32>,
+}
+
+/// Which pixel of the input lies under each tap at each output pixel.
+#[derive(Clone, Copy)]
+pub(super) enum Places<'a> {
+    /// The one of the same number, under the only tap.
+    Same,
+    /// For each tap and each output pixel the pixel, [`OUTSIDE`] if none.
+    Table(&'a [u32]),
+    /// As a grid says, which is the matrix unit's way.
+    Grid(&'a Grid),
 }
 
 /// The outputs' numbers in memory, and what is done to them.
@@ -57,52 +69,26 @@ impl Packed {
     ) -> Self {
         let lanes = isa.lanes();
         let outputs = if gated { outputs / 2 } else { outputs };
-        let depth = taps * inputs;
         let columns = Columns { lanes, outputs, gated };
-        let halved = halves::apply(isa, inputs, columns.padded());
-        let mut lines = vec![Line([0.0; 16]); (columns.padded() * depth).div_ceil(16)];
-        // SAFETY: the same memory as plain numbers, of which a line is made.
-        let numbers = unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast::<f32>(), lines.len() * 16) };
-        let mut padded_bias = vec![0.0; columns.padded()];
-        let panels: Vec<&mut [f32]> = numbers.chunks_mut(depth * VECTORS * lanes).collect();
-        let pack = |(panel, to): (usize, &mut [f32])| {
-            let width = columns.width(panel);
-            for column in 0..width {
-                let Some(output) = columns.output(panel, column) else { continue };
-                let from = &weight[output * depth..][..depth];
-                for tap in 0..taps {
-                    for input in 0..inputs {
-                        let weight = from[input * taps + tap];
-                        if halved {
-                            halves::put(to, tap * inputs + input, column, weight);
-                        } else {
-                            to[(tap * inputs + input) * width + column] = weight;
-                        }
-                    }
-                }
-            }
+        let tiled = tiles::apply(isa, inputs, columns);
+        let order = |depth: usize, column: usize, width: usize| {
+            if tiled { tiles::place(depth, column) } else { depth * width + column }
         };
-        use rayon::prelude::*;
-        if depth * outputs < WORTHWHILE {
-            panels.into_iter().enumerate().for_each(pack);
-        } else {
-            panels.into_par_iter().enumerate().for_each(pack);
-        }
+        let weights = Stored::new(isa.rounds(), weight, inputs, taps, columns, order);
+        let mut padded_bias = vec![0.0; columns.padded()];
         if let Some(bias) = bias {
-            for panel in 0..columns.panels() {
-                for column in 0..columns.width(panel) {
-                    if let Some(output) = columns.output(panel, column) {
-                        padded_bias[panel * VECTORS * lanes + column] = bias[output];
-                    }
+            for (panel, column) in columns.all() {
+                if let Some(output) = columns.output(panel, column) {
+                    padded_bias[panel * columns.panel() + column] = bias[output];
                 }
             }
         }
-        Self { isa, taps, inputs, outputs, gated, halved, lines, bias: padded_bias, zeros: vec![0.0; inputs] }
+        Self { isa, taps, inputs, columns, tiled, weights, bias: padded_bias, zeros: vec![0.0; inputs] }
     }
 
     /// Numbers of an output pixel.
     pub(super) fn outputs(&self) -> usize {
-        self.outputs
+        self.columns.outputs
     }
 
     /// Numbers of an input pixel.
@@ -110,38 +96,53 @@ impl Packed {
         self.inputs
     }
 
-    fn columns(&self) -> Columns {
-        Columns { lanes: self.isa.lanes(), outputs: self.outputs, gated: self.gated }
+    /// Whether places are wanted as a grid.
+    pub(super) fn wants_grid(&self) -> bool {
+        self.tiled
     }
 
     /// The output pixels, `pixels` times `outputs` numbers.
-    ///
-    /// `table` says for each tap and each output pixel which pixel of `x` lies there, [`OUTSIDE`] if none; without a
-    /// table it is the pixel of the same number.
-    pub(super) fn multiply(&self, x: &[f32], table: Option<&[u32]>, pixels: usize, finish: Finish<'_>) -> Vec<f32> {
-        let columns = self.columns();
+    pub(super) fn multiply(&self, x: &[f32], places: Places<'_>, pixels: usize, finish: Finish<'_>) -> Vec<f32> {
+        let outputs = self.outputs();
         let mut bias = self.bias.clone();
         if let Some(shift) = finish.shift {
-            assert!(!self.gated && shift.len() == self.outputs);
+            assert!(!self.columns.gated && shift.len() == outputs);
             bias.iter_mut().zip(shift).for_each(|(bias, shift)| *bias += shift);
         }
-        match table {
-            Some(table) => {
-                assert!(table.len() == self.taps * pixels);
-                assert!(table.iter().all(|&pixel| pixel == OUTSIDE || (pixel as usize + 1) * self.inputs <= x.len()));
+        let inside = |pixel: &u32| *pixel == OUTSIDE || (*pixel as usize + 1) * self.inputs <= x.len();
+        match places {
+            Places::Same => assert!(self.taps == 1 && x.len() == pixels * self.inputs),
+            Places::Table(table) => {
+                assert!(!self.tiled && table.len() == self.taps * pixels && table.iter().all(inside));
             }
-            None => assert!(self.taps == 1 && x.len() == pixels * self.inputs),
+            Places::Grid(grid) => {
+                assert!(self.tiled && grid.taps() == self.taps && grid.pixels() == pixels);
+                assert!(grid.sources.iter().all(inside));
+            }
         }
         if let Some(residual) = finish.residual {
-            assert!(!residual.is_empty() && residual.len().is_multiple_of(self.outputs));
+            assert!(!residual.is_empty() && residual.len().is_multiple_of(outputs));
         }
+        let target = |out| Target { columns: self.columns, bias: &bias, finish, out };
+        // SAFETY: all outputs of all pixels are written; lengths were checked above.
+        unsafe {
+            filled(pixels * outputs, |out| match places {
+                Places::Same | Places::Grid(_) if self.tiled => {
+                    let grid = if let Places::Grid(grid) = places { Some(grid) } else { None };
+                    tiles::multiply(self, x, grid, pixels, target(out));
+                }
+                _ => self.multiply_by_vectors(x, places, pixels, target(out)),
+            })
+        }
+    }
 
-        let each_pixel = columns.padded() * self.taps * self.inputs;
+    /// # Safety
+    ///
+    /// `x`, places and target are as [`multiply`](Self::multiply) checks them.
+    unsafe fn multiply_by_vectors(&self, x: &[f32], places: Places<'_>, pixels: usize, target: Target<'_>) {
+        let each_pixel = self.columns.padded() * self.taps * self.inputs;
         let threads = threads_for(pixels * each_pixel);
-        let halves = // SAFETY: the weights are split only where there is a matrix unit.
-            self.halved.then(|| unsafe { halves::split(threads, x, self.inputs) });
-        let x = halves.as_deref().map_or(x, numbers);
-        let panels = columns.panels();
+        let panels = self.columns.panels();
         let mut chunk = (INPUTS / self.inputs).max(MOST_ROWS);
         if threads > 1 {
             // Enough jobs to share, none of them too small.
@@ -149,41 +150,25 @@ impl Packed {
             let least = (WORTHWHILE / 4 * panels).div_ceil(each_pixel);
             chunk = chunk.min(wanted.max(least));
         }
-        let chunk = chunk.next_multiple_of(if self.halved { 32 } else { MOST_ROWS });
-        let jobs = pixels.div_ceil(chunk) * panels;
-        // SAFETY: the jobs are all pairs of a chunk of pixels and a panel, and each writes the panel's outputs of these
-        // pixels; lengths were checked above.
-        unsafe {
-            filled(pixels * self.outputs, |out| {
-                each(threads, jobs, |job| {
-                    let (start, panel) = (job / panels * chunk, job % panels);
-                    let job = Job {
-                        packed: self,
-                        panel,
-                        pixels: start..pixels.min(start + chunk),
-                        x,
-                        table: table.map(|table| (table, pixels)),
-                        bias: &bias,
-                        finish,
-                        out,
-                    };
-                    if self.halved { halves::run(&job) } else { self.isa.run(job) }
-                });
-            })
-        }
+        let chunk = chunk.next_multiple_of(MOST_ROWS);
+        let table = if let Places::Table(table) = places { Some((table, pixels)) } else { None };
+        each(threads, pixels.div_ceil(chunk) * panels, |job| {
+            let (start, panel) = (job / panels * chunk, job % panels);
+            let pixels = start..pixels.min(start + chunk);
+            // SAFETY: the jobs are all pairs of a chunk of pixels and a panel, and each writes the panel's outputs of
+            // these pixels; the rest is the caller's promise.
+            unsafe { self.isa.run(Job { packed: self, panel, pixels, x, table, target }) };
+        });
     }
 }
 
-/// A pixel that is not in the picture.
-pub(super) const OUTSIDE: u32 = u32::MAX;
-
 /// Which output stands in which column of which panel.
 #[derive(Clone, Copy)]
-struct Columns {
-    lanes: usize,
+pub(super) struct Columns {
+    pub(super) lanes: usize,
     /// After gating.
-    outputs: usize,
-    gated: bool,
+    pub(super) outputs: usize,
+    pub(super) gated: bool,
 }
 
 impl Columns {
@@ -192,12 +177,22 @@ impl Columns {
         if self.gated { self.lanes } else { VECTORS * self.lanes }
     }
 
-    fn panels(self) -> usize {
+    /// Columns of a full panel.
+    pub(super) fn panel(self) -> usize {
+        VECTORS * self.lanes
+    }
+
+    /// Every panel and every column of it.
+    pub(super) fn all(self) -> impl Iterator<Item = (usize, usize)> {
+        (0..self.panels()).flat_map(move |panel| (0..self.width(panel)).map(move |column| (panel, column)))
+    }
+
+    pub(super) fn panels(self) -> usize {
         self.outputs.div_ceil(self.per_panel())
     }
 
     /// Columns of a panel: the last may need a single vector.
-    fn width(self, panel: usize) -> usize {
+    pub(super) fn width(self, panel: usize) -> usize {
         if !self.gated && self.outputs - panel * self.per_panel() <= self.lanes {
             self.lanes
         } else {
@@ -206,11 +201,11 @@ impl Columns {
     }
 
     /// Columns of all panels.
-    fn padded(self) -> usize {
+    pub(super) fn padded(self) -> usize {
         (self.panels() - 1) * VECTORS * self.lanes + self.width(self.panels() - 1)
     }
 
-    fn output(self, panel: usize, column: usize) -> Option<usize> {
+    pub(super) fn output(self, panel: usize, column: usize) -> Option<usize> {
         if self.gated {
             let output = panel * self.lanes + column % self.lanes;
             (output < self.outputs).then_some(output + column / self.lanes * self.outputs)
@@ -222,17 +217,14 @@ impl Columns {
 }
 
 /// One panel's outputs of a run of pixels.
-pub(super) struct Job<'a> {
-    pub(super) packed: &'a Packed,
+struct Job<'a> {
+    packed: &'a Packed,
     panel: usize,
-    pub(super) pixels: Range<usize>,
-    /// The input; in halves if the packed weights are.
-    pub(super) x: &'a [f32],
+    pixels: Range<usize>,
+    x: &'a [f32],
     /// For each tap and each of so many pixels the input pixel.
-    pub(super) table: Option<(&'a [u32], usize)>,
-    bias: &'a [f32],
-    finish: Finish<'a>,
-    out: Shared,
+    table: Option<(&'a [u32], usize)>,
+    target: Target<'a>,
 }
 
 impl Task for Job<'_> {
@@ -242,7 +234,7 @@ impl Task for Job<'_> {
     unsafe fn run<S: Simd>(self) {
         // SAFETY: the caller's promise.
         unsafe {
-            if self.packed.columns().width(self.panel) == S::LANES {
+            if self.packed.columns.width(self.panel) == S::LANES {
                 self.panel::<S, 1>();
             } else {
                 self.panel::<S, 2>();
@@ -265,62 +257,70 @@ impl Job<'_> {
     #[inline(always)]
     unsafe fn panel<S: Simd, const N: usize>(&self) {
         let tiles = self.pixels.len().div_ceil(S::ROWS);
-        for taps in self.depth_blocks() {
+        let Packed { taps, inputs, columns, .. } = *self.packed;
+        // The taps in runs whose weights stay in the cache; gating needs them all at once.
+        let step = if columns.gated { taps } else { (DEPTH / inputs).clamp(1, taps) };
+        let mut widened = Vec::new();
+        for first in (0..taps).step_by(step) {
+            let taps = first..taps.min(first + step);
+            let start = self.panel * columns.panel() * self.packed.taps * inputs;
+            let numbers = N * S::LANES * inputs;
+            let range = start + taps.start * numbers..start + taps.end * numbers;
+            // SAFETY: the set is there.
+            let weights = unsafe { self.packed.weights.widen::<S>(range, &mut widened) };
             for index in 0..tiles {
                 // Tiles of nearly the same number of rows: a last one of a single row would be slow.
                 let at = |index: usize| self.pixels.start + self.pixels.len() * index / tiles;
                 let (start, end) = (at(index), at(index + 1));
-                let tile = Part { job: self, taps: taps.clone(), start };
+                let tile = Part { job: self, taps: taps.clone(), weights, start };
                 // SAFETY: the caller's promise.
                 unsafe { tile_of!(end - start, S, N, tile; 1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
             }
         }
     }
+}
 
-    /// The taps in runs whose weights stay in the cache; gating needs them all at once.
-    pub(super) fn depth_blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let Packed { taps, inputs, gated, .. } = *self.packed;
-        let step = if gated { taps } else { (DEPTH / inputs).clamp(1, taps) };
-        (0..taps).step_by(step).map(move |first| first..taps.min(first + step))
+/// Where outputs go, and what is done to them on the way.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) columns: Columns,
+    /// For each column.
+    pub(super) bias: &'a [f32],
+    finish: Finish<'a>,
+    out: Shared,
+}
+
+impl Target<'_> {
+    /// The first of a panel's outputs.
+    #[inline(always)]
+    fn first(&self, panel: usize) -> usize {
+        panel * self.columns.per_panel()
     }
 
-    /// The panel's weights.
+    /// Where a pixel's outputs of a panel go.
     #[inline(always)]
-    pub(super) fn panel_weights(&self) -> *const f32 {
-        let before = self.panel * VECTORS * self.packed.isa.lanes() * self.packed.taps * self.packed.inputs;
-        self.packed.lines[before / 16..].as_ptr().cast()
+    unsafe fn out(&self, panel: usize, pixel: usize) -> *mut f32 {
+        // SAFETY: the caller's promise that the pixel is there.
+        unsafe { self.out.pointer().add(pixel * self.columns.outputs + self.first(panel)) }
     }
 
-    /// The first of the panel's outputs.
+    /// Outputs in a panel's vectors from the `n`th on.
     #[inline(always)]
-    fn first_output<S: Simd>(&self) -> usize {
-        if self.packed.gated { self.panel * S::LANES } else { self.panel * VECTORS * S::LANES }
-    }
-
-    /// Where a pixel's outputs go.
-    #[inline(always)]
-    unsafe fn out<S: Simd>(&self, pixel: usize) -> *mut f32 {
-        // SAFETY: the caller's promise that the pixel is the job's.
-        unsafe { self.out.pointer().add(pixel * self.packed.outputs + self.first_output::<S>()) }
-    }
-
-    /// Outputs in the panel's vectors from the `n`th on.
-    #[inline(always)]
-    fn count<S: Simd>(&self, n: usize) -> usize {
-        self.packed.outputs - (self.first_output::<S>() + n * S::LANES).min(self.packed.outputs)
+    fn count<S: Simd>(&self, panel: usize, n: usize) -> usize {
+        self.columns.outputs - (self.first(panel) + n * S::LANES).min(self.columns.outputs)
     }
 
     /// What a pixel's sums begin with: the bias, or what earlier taps gave.
     #[inline(always)]
-    pub(super) unsafe fn begin<S: Simd, const N: usize>(&self, pixel: usize, is_first: bool) -> [S::V; N] {
-        // SAFETY: the caller's promise that the pixel is the job's; the bias has a number for each column.
+    unsafe fn begin<S: Simd, const N: usize>(&self, panel: usize, pixel: usize, is_first: bool) -> [S::V; N] {
+        // SAFETY: the caller's promise that the pixel is there; the bias has a number for each column.
         unsafe {
             let mut sums = [S::splat(0.0); N];
             for n in 0..N {
                 sums[n] = if is_first {
-                    S::load(self.bias[self.panel * VECTORS * S::LANES + n * S::LANES..].as_ptr())
+                    S::load(self.bias[(panel * VECTORS + n) * S::LANES..].as_ptr())
                 } else {
-                    S::load_some(self.out::<S>(pixel).add(n * S::LANES), self.count::<S>(n))
+                    S::load_some(self.out(panel, pixel).add(n * S::LANES), self.count::<S>(panel, n))
                 };
             }
             sums
@@ -329,21 +329,27 @@ impl Job<'_> {
 
     /// Does what is to be done to a pixel's sums, if they are complete, and writes them.
     #[inline(always)]
-    pub(super) unsafe fn finish<S: Simd, const N: usize>(&self, pixel: usize, mut sums: [S::V; N], is_last: bool) {
-        let outputs = self.packed.outputs;
+    pub(super) unsafe fn finish<S: Simd, const N: usize>(
+        &self,
+        panel: usize,
+        pixel: usize,
+        mut sums: [S::V; N],
+        is_last: bool,
+    ) {
+        let Columns { outputs, gated, .. } = self.columns;
         // SAFETY: as above; a residual consists of whole pixels.
         unsafe {
             let mut vectors = N;
-            if self.packed.gated {
+            if gated {
                 sums[0] = S::mul(sums[0], gelu::<S>(sums[N - 1]));
                 vectors = 1;
             }
             let residual = self.finish.residual.filter(|_| is_last).map(|residual| {
                 let pixel = pixel % (residual.len() / outputs);
-                residual.as_ptr().add(pixel * outputs + self.first_output::<S>())
+                residual.as_ptr().add(pixel * outputs + self.first(panel))
             });
             for n in 0..vectors {
-                let count = self.count::<S>(n);
+                let count = self.count::<S>(panel, n);
                 let mut sum = sums[n];
                 if let Some(residual) = residual {
                     sum = S::add(sum, S::load_some(residual.add(n * S::LANES), count));
@@ -351,18 +357,20 @@ impl Job<'_> {
                 if is_last && self.finish.relu {
                     sum = S::max(S::splat(0.0), sum);
                 }
-                S::store_some(self.out::<S>(pixel).add(n * S::LANES), sum, count);
+                S::store_some(self.out(panel, pixel).add(n * S::LANES), sum, count);
             }
         }
     }
 }
 
 /// Some taps' share of a tile.
-pub(super) struct Part<'a> {
-    pub(super) job: &'a Job<'a>,
-    pub(super) taps: Range<usize>,
+struct Part<'a> {
+    job: &'a Job<'a>,
+    taps: Range<usize>,
+    /// Of these taps.
+    weights: *const f32,
     /// The first pixel.
-    pub(super) start: usize,
+    start: usize,
 }
 
 /// `M` pixels times `N` vectors of outputs.
@@ -402,7 +410,7 @@ impl<const M: usize, const N: usize> Task for Tile<'_, M, N> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Part { job, taps, start } = self.inner;
+        let Part { job, taps, weights, start } = self.inner;
         let inputs = job.packed.inputs;
         let (is_first, is_last) = (taps.start == 0, taps.end == job.packed.taps);
         // SAFETY: the panel's columns and the pixels' inputs are there, since the caller of the job has checked the
@@ -410,11 +418,10 @@ impl<const M: usize, const N: usize> Task for Tile<'_, M, N> {
         unsafe {
             let mut sums = [[S::splat(0.0); N]; M];
             for m in 0..M {
-                sums[m] = job.begin::<S, N>(start + m, is_first);
+                sums[m] = job.target.begin::<S, N>(job.panel, start + m, is_first);
             }
-            let panel = job.panel_weights();
             let mut rows = [job.x.as_ptr(); M];
-            for tap in taps {
+            for (index, tap) in taps.enumerate() {
                 for m in 0..M {
                     rows[m] = match job.table {
                         None => job.x.as_ptr().add((start + m) * inputs),
@@ -424,10 +431,10 @@ impl<const M: usize, const N: usize> Task for Tile<'_, M, N> {
                         },
                     };
                 }
-                accumulate::<S, M, N>(&mut sums, &rows, inputs, panel.add(tap * inputs * N * S::LANES));
+                accumulate::<S, M, N>(&mut sums, &rows, inputs, weights.add(index * inputs * N * S::LANES));
             }
             for m in 0..M {
-                job.finish::<S, N>(start + m, sums[m], is_last);
+                job.target.finish::<S, N>(job.panel, start + m, sums[m], is_last);
             }
         }
     }

@@ -108,9 +108,12 @@ pub(super) trait Task {
     unsafe fn run<S: Simd>(self) -> Self::Output;
 }
 
-/// An instruction set that this machine has.
+/// An instruction set that this machine has, and how precisely it is to multiply.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Isa(Kind);
+pub struct Isa {
+    kind: Kind,
+    rounds: bool,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -128,12 +131,12 @@ enum Kind {
 
 impl fmt::Debug for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.kind.fmt(f)
     }
 }
 
 impl Isa {
-    /// All that this machine has, the fastest first. That may be the matrix unit, which is not exact.
+    /// All that this machine has, the fastest first.
     pub fn available() -> Vec<Self> {
         let mut kinds = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -153,35 +156,35 @@ impl Isa {
             kinds.push(Kind::Neon);
         }
         kinds.push(Kind::Portable);
-        kinds.into_iter().map(Self).collect()
+        kinds.into_iter().map(|kind| Self { kind, rounds: false }).collect()
     }
 
-    /// The fastest that is exact.
+    /// The fastest.
     pub fn best() -> Self {
-        Self::available()[0].exact()
+        Self::available()[0]
     }
 
-    /// The fastest set that multiplies whole f32 numbers: itself, or vectors instead of the matrix unit, whose products
-    /// keep 16 of 24 bits.
-    pub fn exact(self) -> Self {
-        match self.0 {
-            #[cfg(target_arch = "x86_64")]
-            Kind::Amx => Self(Kind::Avx512),
-            kind => Self(kind),
-        }
+    /// The same with weights rounded to bf16, and, where the machine multiplies such numbers, inputs of products as well.
+    pub fn rounding(self) -> Self {
+        Self { rounds: true, ..self }
+    }
+
+    /// Whether numbers are rounded to bf16 before they are multiplied.
+    pub(super) fn rounds(self) -> bool {
+        self.rounds
     }
 
     /// Whether products are left to the matrix unit where their sizes allow it.
     pub(super) fn has_matrix_unit(self) -> bool {
         #[cfg(target_arch = "x86_64")]
-        return self.0 == Kind::Amx;
+        return self.kind == Kind::Amx;
         #[cfg(not(target_arch = "x86_64"))]
         false
     }
 
     /// Numbers in a vector.
     pub(super) fn lanes(self) -> usize {
-        match self.0 {
+        match self.kind {
             #[cfg(target_arch = "x86_64")]
             Kind::Amx | Kind::Avx512 => x86::Avx512::LANES,
             #[cfg(target_arch = "x86_64")]
@@ -194,7 +197,7 @@ impl Isa {
 
     /// Rows of a tile.
     pub(super) fn rows(self) -> usize {
-        match self.0 {
+        match self.kind {
             #[cfg(target_arch = "x86_64")]
             Kind::Amx | Kind::Avx512 => x86::Avx512::ROWS,
             #[cfg(target_arch = "x86_64")]
@@ -213,7 +216,7 @@ impl Isa {
     pub(super) unsafe fn run<T: Task>(self, task: T) -> T::Output {
         // SAFETY: a value of this type is only made for a set that was detected; the rest is the caller's promise.
         unsafe {
-            match self.0 {
+            match self.kind {
                 #[cfg(target_arch = "x86_64")]
                 Kind::Amx | Kind::Avx512 => x86::Avx512::call(task),
                 #[cfg(target_arch = "x86_64")]

@@ -64,9 +64,3 @@ pub(super) unsafe fn filled_lines(count: usize, fill: impl FnOnce(Shared)) -> Ve
     unsafe { lines.set_len(count / 16) };
     lines
 }
-
-/// The numbers of lines.
-pub(super) fn numbers(lines: &[Line]) -> &[f32] {
-    // SAFETY: a line is 16 numbers and nothing else.
-    unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), 16 * lines.len()) }
-}

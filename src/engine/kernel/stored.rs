@@ -1,0 +1,160 @@
+//! Weights as they are kept in memory: in the narrowest type that holds each of them exactly, which for the checkpoints
+//! that most people have is half of what f32 takes. They become f32 again, or parts for a matrix unit, panel by panel
+//! when they are used, which costs little beside the product.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::product::Columns;
+use super::simd::{Simd, Task};
+use super::threads::{Line, WORTHWHILE};
+
+/// Numbers of one type.
+pub(super) enum Stored {
+    F32(Vec<Line>),
+    F16(Vec<u16>),
+    BF16(Vec<u16>),
+}
+
+impl Stored {
+    /// The weights `[outputs, inputs, taps]` panel by panel, each in the order that `order` says: the place of a depth
+    /// (tap by tap, input by input) and a column, in a panel of so many columns. If `rounded`, to the nearest bf16.
+    pub(super) fn new(
+        rounded: bool,
+        weight: &[f32],
+        inputs: usize,
+        taps: usize,
+        columns: Columns,
+        order: impl Fn(usize, usize, usize) -> usize + Sync,
+    ) -> Self {
+        let count = columns.padded() * inputs * taps;
+        let arrange = Arrange { weight, inputs, taps, columns, order };
+        if rounded || all(weight, |x| x.to_bits() & 0xffff == 0) {
+            let mut numbers = vec![0; count];
+            arrange.fill(&mut numbers, nearest_bf16);
+            Self::BF16(numbers)
+        } else if all(weight, is_f16) {
+            let mut numbers = vec![0; count];
+            arrange.fill(&mut numbers, exact_f16);
+            Self::F16(numbers)
+        } else {
+            let mut lines = vec![Line([0.0; 16]); count.div_ceil(16)];
+            // SAFETY: the same memory as plain numbers, of which a line is made.
+            let numbers = unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast::<f32>(), count) };
+            arrange.fill(numbers, |x| x);
+            Self::F32(lines)
+        }
+    }
+
+    /// The numbers of a range as f32: where they are, or in `room`.
+    ///
+    /// # Safety
+    ///
+    /// The instruction set must be there.
+    #[inline(always)]
+    pub(super) unsafe fn widen<S: Simd>(&self, range: Range<usize>, room: &mut Vec<f32>) -> *const f32 {
+        let (numbers, is_bf16) = match self {
+            Self::F32(lines) => {
+                assert!(range.end <= 16 * lines.len());
+                return lines.as_ptr().cast::<f32>().wrapping_add(range.start);
+            }
+            Self::F16(numbers) => (numbers, false),
+            Self::BF16(numbers) => (numbers, true),
+        };
+        room.resize(range.len(), 0.0);
+        // SAFETY: the caller's promise.
+        unsafe { S::call(Widen { from: &numbers[range], is_bf16, to: room }) };
+        room.as_ptr()
+    }
+}
+
+fn all(weight: &[f32], holds: impl Fn(f32) -> bool + Sync) -> bool {
+    weight.par_chunks(WORTHWHILE).all(|chunk| chunk.iter().all(|&x| holds(x)))
+}
+
+/// Whether an f16 is exactly this number.
+fn is_f16(x: f32) -> bool {
+    const SMALLEST_NORMAL: f32 = 1.0 / 16384.0;
+    let size = x.abs();
+    if size >= SMALLEST_NORMAL {
+        size <= 65504.0 && x.to_bits() & 0x1fff == 0
+    } else {
+        let steps = size * SUBNORMAL;
+        steps == steps.trunc()
+    }
+}
+
+/// Steps of f16's smallest numbers in 1.
+const SUBNORMAL: f32 = (1 << 24) as f32;
+
+/// The f16 that is exactly this number.
+fn exact_f16(x: f32) -> u16 {
+    let (sign, size) = ((x.to_bits() >> 16 & 0x8000) as u16, x.abs());
+    let bits = size.to_bits() >> 13;
+    sign | if bits >= 113 << 10 { (bits - (112 << 10)) as u16 } else { (size * SUBNORMAL) as u16 }
+}
+
+/// The bf16 nearest to it, of two equally near the even one.
+fn nearest_bf16(x: f32) -> u16 {
+    (x.to_bits().wrapping_add(0x7fff + (x.to_bits() >> 16 & 1)) >> 16) as u16
+}
+
+struct Arrange<'a, O> {
+    weight: &'a [f32],
+    inputs: usize,
+    taps: usize,
+    columns: Columns,
+    order: O,
+}
+
+impl<O: Fn(usize, usize, usize) -> usize + Sync> Arrange<'_, O> {
+    fn fill<T: Send>(&self, numbers: &mut [T], convert: impl Fn(f32) -> T + Sync) {
+        let Self { inputs, taps, columns, .. } = *self;
+        let depth = inputs * taps;
+        let fill = |(panel, to): (usize, &mut [T])| {
+            let width = columns.width(panel);
+            for column in 0..width {
+                let Some(output) = columns.output(panel, column) else { continue };
+                let from = &self.weight[output * depth..][..depth];
+                for tap in 0..taps {
+                    for input in 0..inputs {
+                        to[(self.order)(tap * inputs + input, column, width)] = convert(from[input * taps + tap]);
+                    }
+                }
+            }
+        };
+        let panels = numbers.par_chunks_mut(depth * columns.panel()).enumerate();
+        if self.weight.len() < WORTHWHILE {
+            panels.with_min_len(usize::MAX).for_each(fill);
+        } else {
+            panels.for_each(fill);
+        }
+    }
+}
+
+/// 16-bit numbers to f32.
+struct Widen<'a> {
+    from: &'a [u16],
+    is_bf16: bool,
+    to: &'a mut [f32],
+}
+
+impl Task for Widen<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let pairs = self.to.iter_mut().zip(self.from);
+        if self.is_bf16 {
+            pairs.for_each(|(to, from)| *to = f32::from_bits(u32::from(*from) << 16));
+        } else {
+            // The exponent's bias grows by 112, which makes normal numbers of the subnormal, too.
+            let factor = f32::from_bits((127 + 112) << 23);
+            pairs.for_each(|(to, from)| {
+                let size = f32::from_bits(u32::from(from & 0x7fff) << 13) * factor;
+                *to = f32::from_bits(size.to_bits() | u32::from(from & 0x8000) << 16);
+            });
+        }
+    }
+}
