@@ -333,3 +333,16 @@ fn json_tells_what_was_made() {
     assert_eq!(document["pictures"][0]["file"], "a.png");
     assert_eq!(document["pictures"][0]["seed"], 42);
 }
+
+#[test]
+fn the_number_of_threads_changes_no_pixel() {
+    let scene = Scene::new(QUICK);
+    let picture = |threads: &str, file: &str| {
+        let output = scene.sega(&["run", "a.sega", "--threads", threads, "-o", file]);
+        assert!(output.status.success(), "{}", errors(&output));
+        fs::read(scene.path(file)).unwrap()
+    };
+    assert_eq!(picture("1", "one.png"), picture("3", "three.png"));
+    let output = scene.sega(&["run", "a.sega", "--threads", "0"]);
+    assert_eq!(output.status.code(), Some(2), "{}", errors(&output));
+}

@@ -1,10 +1,10 @@
 //! The kernels against their plain twins made of candle's operations, layer by layer of a model's networks:
 //!
-//!     cargo bench --bench kernels -- [MODEL] [--size N] [--rows N] [--runs N] [--threads N] [--isa NAME] [--alone]
+//!     cargo bench --bench kernels -- [MODEL] [--size N] [--rows N] [--runs N] [--threads N] [--isa NAME] [--bf16] [--alone]
 //!
 //! MODEL is a folder in diffusers' layout or the built-in `mini`. Both run alternately in one process; times are of the
-//! processor, so that what else the machine does counts little. `--isa` takes
-//! other kernels than the fastest (`Amx`, `Avx512`, `Avx2`, `Neon`, `Portable`); `--alone` leaves the twin out.
+//! processor, so that what else the machine does counts little. `--isa` takes other kernels than the fastest (`Amx`,
+//! `Avx512`, `Avx2`, `Neon`, `Portable`); `--bf16` has ours round what they multiply; `--alone` leaves the twin out.
 
 #![allow(clippy::print_stdout)]
 
@@ -32,17 +32,27 @@ struct Options {
     threads: usize,
     alone: bool,
     isa: Option<String>,
+    precision: Precision,
 }
 
 fn options() -> Result<Options, Fault> {
-    let mut options =
-        Options { model: "mini".into(), size: None, rows: 4, runs: 5, threads: 0, alone: false, isa: None };
+    let mut options = Options {
+        model: "mini".into(),
+        size: None,
+        rows: 4,
+        runs: 5,
+        threads: 0,
+        alone: false,
+        isa: None,
+        precision: Precision::F32,
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut number = || -> Result<usize, Fault> { Ok(arguments.next().ok_or("a number is missing")?.parse()?) };
         match argument.as_str() {
             "--bench" => {}
             "--alone" => options.alone = true,
+            "--bf16" => options.precision = Precision::BF16,
             "--isa" => options.isa = arguments.next(),
             "--size" => options.size = Some(number()?),
             "--rows" => options.rows = number()?,
@@ -70,17 +80,17 @@ fn compare(options: &Options) -> Result<(), Fault> {
         loras: Vec::new(),
     };
     let device = Device::Cpu;
-    let load = |isa| {
+    let load = |isa, precision| {
         let started = ProcessTime::now();
-        let encoders = TextEncoders::load_for(&card, &weights, Precision::F32, isa)?;
-        let model = Model::load_for(&card, &weights, &device, Precision::F32, isa)?;
+        let encoders = TextEncoders::load_for(&card, &weights, precision, isa)?;
+        let model = Model::load_for(&card, &weights, &device, precision, isa)?;
         println!("loaded with {isa:?} in {:.2} s", started.elapsed().as_secs_f64());
         Ok::<_, Fault>((encoders, model))
     };
     let named = |isa: &Isa| options.isa.as_ref().is_none_or(|name| format!("{isa:?}").eq_ignore_ascii_case(name));
     let isa = Isa::available().into_iter().find(named).ok_or("this machine has no such instruction set")?;
-    let fast = load(Some(isa))?;
-    let plain = if options.alone { None } else { Some(load(None)?) };
+    let fast = load(Some(isa), options.precision)?;
+    let plain = if options.alone { None } else { Some(load(None, Precision::F32)?) };
 
     let size = options.size.unwrap_or(16);
     let noise = NoiseStream::new(1).normals(card.latent_channels() * size * size);

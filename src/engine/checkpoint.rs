@@ -12,9 +12,9 @@ use std::io::{Read, Seek, SeekFrom};
 
 use candle_core::{DType, Device, Shape, Tensor};
 
-use super::EngineError;
 use super::kernel::Isa;
 use super::lora::Patch;
+use super::{EngineError, Precision};
 use crate::model::files::Weights;
 use crate::model::header::{Header, HeaderError, TensorInfo};
 use crate::model::single_file::{Origin, Section};
@@ -173,10 +173,10 @@ impl<'s> Tensors<'s> {
         Some(shape)
     }
 
-    /// The root of the names; tensors will be loaded onto `device` as numbers of type `dtype`. In f32 on the CPU, layers
-    /// use the kernels of the instruction set `isa`; without one, and elsewhere, they are made of candle's operations.
-    pub fn parameters<'a>(&'a self, device: &'a Device, dtype: DType, isa: Option<Isa>) -> Parameters<'a> {
-        let isa = isa.filter(|_| device.is_cpu() && dtype == DType::F32);
+    /// The root of the names; tensors will be loaded onto `device` for computing in `precision`, on the CPU with the
+    /// kernels of the instruction set `isa` where there are any, and otherwise with candle's operations.
+    pub fn parameters<'a>(&'a self, device: &'a Device, precision: Precision, isa: Option<Isa>) -> Parameters<'a> {
+        let (dtype, isa) = precision.computed(device, isa);
         Parameters { tensors: self, prefix: String::new(), device, dtype, isa }
     }
 

@@ -30,8 +30,14 @@ impl Needs {
         [_, height, width]: [usize; 3],
         precision: Precision,
     ) -> Result<Self, EngineError> {
-        let bytes = precision.dtype().size_in_bytes() as u64;
-        let decoder = if card.autoencoder.force_upcast() { 4 } else { bytes };
+        // Where only the multiplied numbers are rounded to bf16, those between the layers are f32.
+        let (bytes, between) = match precision {
+            Precision::F32 => (4, 4),
+            Precision::F16 => (2, 2),
+            Precision::BF16 => (2, 4),
+        };
+        let upcast = card.autoencoder.force_upcast();
+        let (decoder, in_decoder) = if upcast { (4, 4) } else { (bytes, between) };
         let numbers = |files: &[Weights]| Ok::<u64, EngineError>(Checkpoint::open(files)?.tensors().numbers());
         let texts = numbers(&weights.text_encoder)? + numbers(&weights.text_encoder_2)?;
         let decoding = match &card.autoencoder {
@@ -41,8 +47,8 @@ impl Needs {
         Ok(Self {
             texts: bytes * texts,
             networks: bytes * numbers(&weights.unet)? + decoder * numbers(&weights.vae)?,
-            row: bytes * of_row(&card.unet, height, width),
-            decoding: decoder * decoding,
+            row: between * of_row(&card.unet, height, width),
+            decoding: in_decoder * decoding,
         })
     }
 

@@ -146,11 +146,15 @@ impl Precision {
         Self::ALL.into_iter().find(|precision| precision.name() == word)
     }
 
-    fn dtype(self) -> DType {
-        match self {
-            Self::F32 => DType::F32,
-            Self::F16 => DType::F16,
-            Self::BF16 => DType::BF16,
+    /// The type of tensors on a device, and the kernels that layers use, of those that may be used. The kernels are for
+    /// f32 on the CPU, and round to bf16 what they multiply where that is wanted; elsewhere layers are made of candle's
+    /// operations.
+    fn computed(self, device: &Device, isa: Option<Isa>) -> (DType, Option<Isa>) {
+        match (self, isa.filter(|_| device.is_cpu())) {
+            (Self::F32, isa) => (DType::F32, isa),
+            (Self::BF16, Some(isa)) => (DType::F32, Some(isa.rounding())),
+            (Self::BF16, None) => (DType::BF16, None),
+            (Self::F16, _) => (DType::F16, None),
         }
     }
 }
@@ -180,8 +184,8 @@ pub struct Model {
 
 impl Model {
     /// Builds the networks that `card` describes and reads their weights as numbers of this precision. The decoder stays in
-    /// f32 where its card says that it overflows in half precision. In f32 on the CPU the layers use the kernels of the
-    /// fastest instruction set that the machine has.
+    /// f32 where its card says that it overflows in half precision. On the CPU, except in f16, the layers use the kernels of
+    /// the fastest instruction set that the machine has.
     pub fn load(
         card: &Card,
         weights: &ModelWeights,
@@ -200,14 +204,13 @@ impl Model {
         precision: Precision,
         isa: Option<Isa>,
     ) -> Result<Self, EngineError> {
-        let dtype = precision.dtype();
         let unet = Checkpoint::open(&weights.unet)?;
         let loras = Loras::open(weights)?;
         let tensors = unet.tensors().patched(loras.patches(Part::UNet));
         let half = !card.autoencoder.force_upcast();
         let decoder_precision = if half { precision } else { Precision::F32 };
         Ok(Self {
-            unet: UNet::new(&card.unet, &tensors.parameters(device, dtype, isa))?,
+            unet: UNet::new(&card.unet, &tensors.parameters(device, precision, isa))?,
             decoder: Self::decoder_for(&card.autoencoder, &weights.vae, device, decoder_precision, isa)?,
         })
     }
@@ -230,6 +233,6 @@ impl Model {
         isa: Option<Isa>,
     ) -> Result<Decoder, EngineError> {
         let vae = Checkpoint::open(weights)?;
-        Decoder::new(card, &vae.tensors().parameters(device, precision.dtype(), isa))
+        Decoder::new(card, &vae.tensors().parameters(device, precision, isa))
     }
 }

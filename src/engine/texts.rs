@@ -33,14 +33,15 @@ impl TextEncoders {
 
     /// Like [`load`](Self::load) with the kernels of an instruction set of the caller's choice, or with none.
     pub fn load_for(card: &Card, weights: &ModelWeights, precision: Precision, isa: Option<Isa>) -> Built<Self> {
-        let (device, dtype) = (Device::Cpu, precision.dtype());
+        let device = Device::Cpu;
+        let (dtype, _) = precision.computed(&device, isa);
         let mut encoders = Vec::new();
         let loras = Loras::open(weights)?;
         let parts = [(Part::TextEncoder, &weights.text_encoder), (Part::TextEncoder2, &weights.text_encoder_2)];
         for (text, (part, files)) in card.text_encoders().zip(parts) {
             let checkpoint = Checkpoint::open(files)?;
             let tensors = checkpoint.tensors().patched(loras.patches(part));
-            let at = tensors.parameters(&device, dtype, isa);
+            let at = tensors.parameters(&device, precision, isa);
             encoders.push(TextEncoder::new(text, &at)?);
         }
         Ok(Self {

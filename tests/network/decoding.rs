@@ -161,7 +161,7 @@ fn strips_of_a_full_size_decoder_make_the_whole_picture() {
     let checkpoint = sega::engine::checkpoint::Checkpoint::open(&[Weights::File(file.path().to_owned())]).unwrap();
     let isa = Some(sega::engine::kernel::Isa::best());
     let tensors = checkpoint.tensors();
-    let decoder = || Decoder::new(&card, &tensors.parameters(&DEVICE, DType::F32, isa)).unwrap();
+    let decoder = || Decoder::new(&card, &tensors.parameters(&DEVICE, Precision::F32, isa)).unwrap();
     for side in [512, 1024] {
         let latents = input("latents", (1, 4, side / 8, side / 8));
         let decode = |decoder: Decoder| {

@@ -1,11 +1,13 @@
 //! The kernels of each instruction set against candle's operations.
 
+use std::collections::HashMap;
 use std::path::Path;
 
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor};
 use sega::engine::kernel::Isa;
 use sega::engine::{Model, ModelWeights};
 use sega::model::card::Card;
+use sega::model::files::Weights;
 
 use super::{Networks, card_in, difference, folder, generated, input, on_disk, texts};
 
@@ -58,11 +60,34 @@ fn every_instruction_set_computes_what_candle_computes() {
     }
 }
 
+/// The same weights otherwise.
+fn changed(weights: &[Weights], change: impl Fn(&Tensor) -> Tensor) -> Vec<Weights> {
+    let folder = tempfile::tempdir().unwrap();
+    let change = |weights: &Weights| {
+        let Weights::File(path) = weights else { panic!("these are files") };
+        let tensors = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
+        let tensors: HashMap<String, Tensor> = tensors.iter().map(|(name, x)| (name.clone(), change(x))).collect();
+        let path = folder.path().join("changed.safetensors");
+        candle_core::safetensors::save(&tensors, &path).unwrap();
+        Weights::Embedded(std::fs::read(path).unwrap().leak())
+    };
+    weights.iter().map(change).collect()
+}
+
+/// Weights are kept in the narrowest type that holds them, and take as many parts in a matrix unit.
 #[test]
-fn threads_change_nothing() {
+fn every_type_of_weights_and_number_of_threads_computes_what_candle_computes() {
     let folder = Path::new("models/mini");
-    let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-    for threads in [1, 3] {
-        pool(threads).install(|| check_twins(&card_in(folder), &on_disk(folder), &[(16, 16)]));
+    let (card, stored) = (card_in(folder), on_disk(folder));
+    let full = |x: &Tensor| (x.to_dtype(DType::F32).unwrap() * 1.0001).unwrap();
+    let bf16 = |x: &Tensor| x.to_dtype(DType::BF16).unwrap();
+    let other = |change: &dyn Fn(&Tensor) -> Tensor| ModelWeights {
+        unet: changed(&stored.unet, change),
+        vae: changed(&stored.vae, change),
+        ..stored.clone()
+    };
+    for (threads, weights) in [(1, &stored), (3, &stored), (3, &other(&full)), (3, &other(&bf16))] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| check_twins(&card, weights, &[(9, 14)]));
     }
 }

@@ -50,7 +50,6 @@ fn permitted() -> bool {
     false
 }
 
-
 /// The nearest bf16 of 32 numbers, and what is left.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
@@ -163,7 +162,7 @@ impl Shapes {
 ///
 /// [`available`] must hold, and the job's inputs and outputs be there.
 #[target_feature(enable = "avx512f,avx512bf16")]
-pub(super) unsafe fn run(job: &Job<'_>) {
+pub(super) unsafe fn execute(job: &Job<'_>) {
     let shapes = Shapes::ALL_WHOLE;
     // SAFETY: the caller's promise. The tiles are given back before anything else runs on this thread.
     unsafe {
@@ -183,41 +182,52 @@ pub(super) unsafe fn run(job: &Job<'_>) {
 unsafe fn multiply<const X: usize, const W: usize>(job: &Job<'_>) {
     let inputs = job.packed.inputs;
     let (steps, stride) = (inputs / DEPTH, inputs * X * 2);
+    let all = steps * job.offsets.len();
     let heights = job.positions.len().div_ceil(HEIGHT);
-    // A product of a single run of steps has done with its sums at once.
-    let several = steps * job.packed.taps > STEPS;
-    let mut sums = vec![Line([0.0; 16]); SUMS * if several { heights * job.panels.len() } else { 1 }];
-    let mut weights = vec![Line([0.0; 16]); STEPS.min(steps) * W * 2 * TILE / 64];
-    for (tap, offset) in job.offsets.iter().enumerate() {
-        for first in (0..steps).step_by(STEPS) {
-            let count = STEPS.min(steps - first);
-            let is_first = tap == 0 && first == 0;
-            let is_last = tap + 1 == job.offsets.len() && first + count == steps;
-            for panel in job.panels.clone() {
-                let start = (panel * job.packed.taps + tap) * inputs * WIDTH + first * DEPTH * WIDTH;
-                // SAFETY: there is room for so many steps.
+    // A product of a single block has done with its sums at once.
+    let kept = if all > STEPS { heights * job.panels.len() } else { 1 };
+    let mut sums = vec![Line([0.0; 16]); SUMS * kept];
+    // One step more, since the last step reads what would be the next.
+    let mut weights = vec![Line([0.0; 16]); (STEPS.min(all) + 1) * W * 2 * TILE / 64];
+    for block in (0..all).step_by(STEPS) {
+        let block = block..all.min(block + STEPS);
+        for panel in job.panels.clone() {
+            let start = (panel * all + block.start) * DEPTH * WIDTH;
+            // SAFETY: there is room for so many steps.
+            unsafe {
+                put_weights(&job.packed.weights, start, block.len() * DEPTH * WIDTH, weights.as_mut_ptr().cast());
+            }
+            for height in 0..heights {
+                let position = job.positions.start + height * HEIGHT;
+                let rows = HEIGHT.min(job.positions.end - position);
+                let place = ((panel - job.panels.start) * heights + height) % kept;
+                let sums = &mut sums[place * SUMS..][..SUMS];
+                // SAFETY: inputs are there for a whole height from each position on, sums for four tiles.
                 unsafe {
-                    put_weights(&job.packed.weights, start, count * DEPTH * WIDTH, weights.as_mut_ptr().cast());
-                }
-                for height in 0..heights {
-                    let position = job.positions.start + height * HEIGHT;
-                    let rows = HEIGHT.min(job.positions.end - position);
-                    let place = if several { (panel - job.panels.start) * heights + height } else { 0 };
-                    let sums = &mut sums[place * SUMS..][..SUMS];
-                    // SAFETY: inputs are there for a whole height from each position on, sums for four tiles.
-                    unsafe {
-                        let x = job.x.add((position + offset) * stride + first * X * 64);
-                        let sums = sums.as_mut_ptr().cast();
+                    let at = sums.as_mut_ptr().cast();
+                    if rows > HEIGHT / 2 {
+                        load::<2>(at, block.start == 0)
+                    } else {
+                        load::<1>(at, block.start == 0)
+                    }
+                    let mut step = block.start;
+                    while step < block.end {
+                        let (tap, first) = (step / steps, step % steps);
+                        let count = (steps - first).min(block.end - step);
+                        let x = job.x.add((position + job.offsets[tap]) * stride + first * X * 64);
+                        let w = weights.as_ptr().cast::<u8>().add((step - block.start) * W * 2 * TILE);
                         if rows > HEIGHT / 2 {
-                            step::<2, X, W>(x, stride, weights.as_ptr().cast(), count, sums, is_first);
+                            run::<2, X, W>(x, stride, w, count)
                         } else {
-                            step::<1, X, W>(x, stride, weights.as_ptr().cast(), count, sums, is_first);
+                            run::<1, X, W>(x, stride, w, count)
                         }
+                        step += count;
                     }
-                    if is_last {
-                        // SAFETY: as above, and the outputs are the job's.
-                        unsafe { finish(job, panel, position, rows, sums) };
-                    }
+                    if rows > HEIGHT / 2 { store::<2>(at) } else { store::<1>(at) }
+                }
+                if block.end == all {
+                    // SAFETY: as above, and the outputs are the job's.
+                    unsafe { finish(job, panel, position, rows, sums) };
                 }
             }
         }
@@ -240,92 +250,150 @@ unsafe fn finish(job: &Job<'_>, panel: usize, position: usize, rows: usize, sums
     }
 }
 
-/// Loads a part of the inputs, of 16 or 32 positions.
+/// Loads a part of the inputs of 16 positions, the first or the second.
 macro_rules! x {
-    (1, $at:literal) => {
+    (0, $at:literal) => {
         concat!("tileloadd tmm4, [{x} + {s} + ", $at, "]\n")
     };
-    (2, $at:literal) => {
-        concat!("tileloadd tmm4, [{x} + {s} + ", $at, "]\ntileloadd tmm5, [{y} + {s} + ", $at, "]\n")
+    (1, $at:literal) => {
+        concat!("tileloadd tmm5, [{y} + {s} + ", $at, "]\n")
     };
 }
 
-/// Loads a part of the weights of 32 outputs.
+/// Loads a part of the weights of 16 outputs, the first or the second.
 macro_rules! w {
-    ($at:literal) => {
-        concat!("tileloadd tmm6, [{w} + {l} + ", $at, "]\ntileloadd tmm7, [{w} + {l} + ", $at, " + 1024]\n")
+    (0, $at:literal) => {
+        concat!("tileloadd tmm6, [{w} + {l} + ", $at, "]\n")
+    };
+    (1, $at:literal) => {
+        concat!("tileloadd tmm7, [{w} + {l} + ", $at, " + 1024]\n")
     };
 }
 
-/// Multiplies what is loaded.
+/// Multiplies all that is loaded, of 16 or 32 positions, and then loads other inputs, other weights, or both. The unit
+/// loads while it multiplies only into a register that it has done with: hence the order.
 macro_rules! multiply {
-    (1) => {
-        "tdpbf16ps tmm0, tmm4, tmm6\ntdpbf16ps tmm1, tmm4, tmm7\n"
+    (1, x $x:literal) => {
+        concat!("tdpbf16ps tmm0, tmm4, tmm6\ntdpbf16ps tmm1, tmm4, tmm7\n", x!(0, $x))
     };
-    (2) => {
-        concat!(multiply!(1), "tdpbf16ps tmm2, tmm5, tmm6\ntdpbf16ps tmm3, tmm5, tmm7\n")
+    (1, w $w:literal) => {
+        concat!("tdpbf16ps tmm0, tmm4, tmm6\n", w!(0, $w), "tdpbf16ps tmm1, tmm4, tmm7\n", w!(1, $w))
+    };
+    (1, x $x:literal, w $w:literal) => {
+        concat!("tdpbf16ps tmm0, tmm4, tmm6\n", w!(0, $w), "tdpbf16ps tmm1, tmm4, tmm7\n", x!(0, $x), w!(1, $w))
+    };
+    (2, x $x:literal) => {
+        concat!(multiply!(1, x $x), "tdpbf16ps tmm2, tmm5, tmm6\ntdpbf16ps tmm3, tmm5, tmm7\n", x!(1, $x))
+    };
+    (2, w $w:literal) => {
+        concat!(
+            "tdpbf16ps tmm0, tmm4, tmm6\ntdpbf16ps tmm2, tmm5, tmm6\n",
+            w!(0, $w),
+            "tdpbf16ps tmm1, tmm4, tmm7\ntdpbf16ps tmm3, tmm5, tmm7\n",
+            w!(1, $w)
+        )
+    };
+    (2, x $x:literal, w $w:literal) => {
+        concat!(
+            "tdpbf16ps tmm0, tmm4, tmm6\ntdpbf16ps tmm2, tmm5, tmm6\n",
+            w!(0, $w),
+            "tdpbf16ps tmm1, tmm4, tmm7\n",
+            x!(0, $x),
+            "tdpbf16ps tmm3, tmm5, tmm7\n",
+            x!(1, $x),
+            w!(1, $w)
+        )
     };
 }
 
-/// Loads and multiplies one after another.
+/// Runs code on the names of the inputs of 16 positions and of 16 more, their stride, and the weights.
 macro_rules! run {
     ($x:ident, $y:ident, $stride:ident, $w:ident; $($code:expr),*) => {
-        asm!(concat!("/* {y} */\n", $($code),*), x = in(reg) $x, y = in(reg) $y, s = in(reg) $stride, w = in(reg) $w,
-            l = in(reg) 64usize, options(nostack, readonly))
+        asm!(concat!("/* {x} {y} {s} {w} {l} */\n", $($code),*), x = in(reg) $x, y = in(reg) $y, s = in(reg) $stride,
+            w = in(reg) $w, l = in(reg) 64usize, options(nostack, readonly))
     };
 }
 
-/// One step of products of `$M` times 16 positions. From one pair of parts to the next one side changes; the largest
-/// come last.
-macro_rules! products {
-    ($M:tt, $($names:ident),*) => {
+/// Loads what the first step begins with.
+macro_rules! begin {
+    ($($names:ident),*) => {
         match (X, W) {
-            (1, _) => run!($($names),*; w!(0), x!($M, 0), multiply!($M)),
-            (_, 1) => run!($($names),*; w!(0), x!($M, 128), multiply!($M), x!($M, 64), multiply!($M), x!($M, 0),
-                multiply!($M)),
-            (_, 2) => run!($($names),*; w!(2048), x!($M, 64), multiply!($M), x!($M, 0), multiply!($M), w!(0),
-                x!($M, 128), multiply!($M), x!($M, 64), multiply!($M), x!($M, 0), multiply!($M)),
-            _ => run!($($names),*; w!(4096), x!($M, 0), multiply!($M), w!(0), x!($M, 128), multiply!($M), x!($M, 64),
-                multiply!($M), w!(2048), multiply!($M), x!($M, 0), multiply!($M), w!(0), multiply!($M)),
+            (3, 3) => run!($($names),*; w!(0, 4096), x!(0, 0), x!(1, 0), w!(1, 4096)),
+            (3, _) => run!($($names),*; w!(0, 0), x!(0, 128), x!(1, 128), w!(1, 0)),
+            _ => run!($($names),*; w!(0, 0), x!(0, 0), x!(1, 0), w!(1, 0)),
         }
     };
 }
 
-/// Adds `steps` steps of products of `M` times 16 positions and 32 outputs to the sums, which are 0 at `first`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bf16")]
-unsafe fn step<const M: usize, const X: usize, const W: usize>(
+/// One step of products of `$M` times 16 positions. From one pair of parts to the next one side changes; at the end what
+/// the next step begins with is loaded.
+macro_rules! products {
+    ($M:tt, $($names:ident),*) => {
+        match (X, W) {
+            (1, _) => run!($($names),*; multiply!($M, x 64, w 2048)),
+            (_, 1) => run!($($names),*; multiply!($M, x 64), multiply!($M, x 0), multiply!($M, x 320, w 2048)),
+            (_, 2) => run!($($names),*; multiply!($M, x 0), multiply!($M, w 2048), multiply!($M, x 64),
+                multiply!($M, w 0), multiply!($M, x 320, w 4096)),
+            _ => run!($($names),*; multiply!($M, w 0), multiply!($M, x 128), multiply!($M, x 64), multiply!($M, w 2048),
+                multiply!($M, x 0), multiply!($M, x 192, w 10240)),
+        }
+    };
+}
+
+/// Loads the sums of `M` times 16 positions and 32 outputs, which are 0 at `first`.
+#[inline(always)]
+unsafe fn load<const M: usize>(sums: *const u8, first: bool) {
+    // SAFETY: the caller's promise that the sums are there.
+    unsafe {
+        if first {
+            asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nomem, nostack));
+            return;
+        }
+        asm!("tileloadd tmm0, [{c} + {l}]", "tileloadd tmm1, [{c} + {l} + 1024]",
+            c = in(reg) sums, l = in(reg) 64usize, options(nostack, readonly));
+        if M == 2 {
+            asm!("tileloadd tmm2, [{c} + {l} + 2048]", "tileloadd tmm3, [{c} + {l} + 3072]",
+                c = in(reg) sums, l = in(reg) 64usize, options(nostack, readonly));
+        }
+    }
+}
+
+/// Stores them.
+#[inline(always)]
+unsafe fn store<const M: usize>(sums: *mut u8) {
+    // SAFETY: as above.
+    unsafe {
+        asm!("tilestored [{c} + {l}], tmm0", "tilestored [{c} + {l} + 1024], tmm1",
+            c = in(reg) sums, l = in(reg) 64usize, options(nostack));
+        if M == 2 {
+            asm!("tilestored [{c} + {l} + 2048], tmm2", "tilestored [{c} + {l} + 3072], tmm3",
+                c = in(reg) sums, l = in(reg) 64usize, options(nostack));
+        }
+    }
+}
+
+/// Adds `steps` steps of products to the sums.
+#[inline(always)]
+unsafe fn run<const M: usize, const X: usize, const W: usize>(
     x: *const u8,
     stride: usize,
     weights: *const u8,
     steps: usize,
-    sums: *mut u8,
-    first: bool,
 ) {
-    // SAFETY: the caller's promise that inputs, weights and sums are there.
+    // SAFETY: the caller's promise that inputs and weights are there, and one step more.
     unsafe {
-        if first {
-            asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nomem, nostack));
-        } else {
-            asm!("tileloadd tmm0, [{c} + {l}]", "tileloadd tmm1, [{c} + {l} + 1024]", c = in(reg) sums, l = in(reg) 64usize, options(nostack, readonly));
-            if M == 2 {
-                asm!("tileloadd tmm2, [{c} + {l} + 2048]", "tileloadd tmm3, [{c} + {l} + 3072]", c = in(reg) sums, l = in(reg) 64usize, options(nostack, readonly));
-            }
-        }
         let (mut x, mut w) = (x, weights);
+        let y = x.wrapping_add(16 * stride);
+        begin!(x, y, stride, w);
         for _ in 0..steps {
-            let y = x.add(16 * stride);
+            let y = x.wrapping_add(16 * stride);
             if M == 2 {
                 products!(2, x, y, stride, w);
             } else {
                 products!(1, x, y, stride, w);
             }
-            x = x.add(X * 64);
-            w = w.add(W * 2 * TILE);
-        }
-        asm!("tilestored [{c} + {l}], tmm0", "tilestored [{c} + {l} + 1024], tmm1", c = in(reg) sums, l = in(reg) 64usize, options(nostack));
-        if M == 2 {
-            asm!("tilestored [{c} + {l} + 2048], tmm2", "tilestored [{c} + {l} + 3072], tmm3", c = in(reg) sums, l = in(reg) 64usize, options(nostack));
+            x = x.wrapping_add(X * 64);
+            w = w.wrapping_add(W * 2 * TILE);
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use candle_core::{Device, Result, Tensor};
 
-use super::numbers::{channels_last, picture, with_contiguous, with_optional};
 use super::grid::{Grid, OUTSIDE, Side};
+use super::numbers::{channels_last, picture, with_contiguous, with_optional};
 use super::product::{Finish, Packed, Places};
 use super::simd::Isa;
 

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::product::Columns;
 use super::simd::{Simd, Task};
-use super::threads::{Line, WORTHWHILE};
+use super::threads::{Line, WORTHWHILE, want_large_pages};
 
 /// Numbers of one type.
 pub(super) enum Stored {
@@ -31,15 +31,15 @@ impl Stored {
         let count = columns.padded() * inputs * taps;
         let arrange = Arrange { weight, inputs, taps, columns, order };
         if rounded || all(weight, |x| x.to_bits() & 0xffff == 0) {
-            let mut numbers = vec![0; count];
+            let mut numbers = room(count, 0);
             arrange.fill(&mut numbers, nearest_bf16);
             Self::BF16(numbers)
         } else if all(weight, is_f16) {
-            let mut numbers = vec![0; count];
+            let mut numbers = room(count, 0);
             arrange.fill(&mut numbers, exact_f16);
             Self::F16(numbers)
         } else {
-            let mut lines = vec![Line([0.0; 16]); count.div_ceil(16)];
+            let mut lines = room(count.div_ceil(16), Line([0.0; 16]));
             // SAFETY: the same memory as plain numbers, of which a line is made.
             let numbers = unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast::<f32>(), count) };
             arrange.fill(numbers, |x| x);
@@ -67,6 +67,14 @@ impl Stored {
         unsafe { S::call(Widen { from: &numbers[range], is_bf16, to: room }) };
         room.as_ptr()
     }
+}
+
+/// So many of one number, to be overwritten.
+fn room<T: Clone>(count: usize, number: T) -> Vec<T> {
+    let mut numbers = Vec::with_capacity(count);
+    want_large_pages(&numbers);
+    numbers.resize(count, number);
+    numbers
 }
 
 fn all(weight: &[f32], holds: impl Fn(f32) -> bool + Sync) -> bool {

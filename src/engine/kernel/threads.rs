@@ -41,6 +41,7 @@ impl Shared {
 /// `fill` must leave none of them unwritten.
 pub(super) unsafe fn filled(count: usize, fill: impl FnOnce(Shared)) -> Vec<f32> {
     let mut numbers = Vec::with_capacity(count);
+    want_large_pages(&numbers);
     fill(Shared(numbers.as_mut_ptr()));
     // SAFETY: the capacity is there, and the caller promises that every number was written.
     unsafe { numbers.set_len(count) };
@@ -59,8 +60,32 @@ pub(super) struct Line(pub(super) [f32; 16]);
 /// `fill` must leave none of the numbers unwritten; `count` is a multiple of 16.
 pub(super) unsafe fn filled_lines(count: usize, fill: impl FnOnce(Shared)) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::with_capacity(count / 16);
+    want_large_pages(&lines);
     fill(Shared(lines.as_mut_ptr().cast()));
     // SAFETY: as above.
     unsafe { lines.set_len(count / 16) };
     lines
+}
+
+/// Asks the system for large pages under a large buffer that nothing was written to yet: without them a good part of the
+/// time goes into getting its pages one by one.
+pub(super) fn want_large_pages<T>(buffer: &Vec<T>) {
+    #[cfg(target_os = "linux")]
+    {
+        const PAGE: usize = 1 << 21;
+        let (start, bytes) = (buffer.as_ptr().cast_mut(), buffer.capacity() * size_of::<T>());
+        let skipped = start.addr().next_multiple_of(PAGE) - start.addr();
+        if bytes > skipped + PAGE {
+            // SAFETY: advice about whole pages inside of the buffer, which changes nothing of what is in them.
+            let _ = unsafe {
+                rustix::mm::madvise(
+                    start.byte_add(skipped).cast(),
+                    (bytes - skipped) / PAGE * PAGE,
+                    rustix::mm::Advice::LinuxHugepage,
+                )
+            };
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = buffer;
 }

@@ -17,10 +17,10 @@ pub(super) const DEPTH: usize = 32;
 pub(super) const WIDTH: usize = 32;
 /// Positions that are multiplied at a time: two tiles.
 pub(super) const HEIGHT: usize = 32;
-/// Steps of [`DEPTH`] inputs whose weights are taken through all positions, so that they stay in the first-level cache.
-pub(super) const STEPS: usize = 5;
-/// Positions that are taken through all panels, so that their inputs stay in the second-level cache.
-const POSITIONS: usize = 640;
+/// Steps of [`DEPTH`] inputs whose weights are taken through all positions, so that they stay in the second-level cache.
+pub(super) const STEPS: usize = 90;
+/// Positions that are taken through all panels, so that their inputs stay in that cache, too.
+const POSITIONS: usize = 320;
 /// Panels whose sums exist at once.
 const PANELS: usize = 16;
 
@@ -77,8 +77,9 @@ pub(super) unsafe fn multiply(packed: &Packed, x: &[f32], grid: Option<&Grid>, p
     // The unit is some four times as fast as vectors.
     let threads = threads_for(work / 4);
     let parts = if packed.isa.rounds() { 1 } else { 3 };
-    // Whole heights are read from each position on.
-    let count = (sources + HEIGHT) * inputs * parts / 2;
+    // Whole heights are read from each position on, and a step more.
+    let behind = (HEIGHT + 1) * inputs * parts / 2;
+    let count = sources * inputs * parts / 2 + behind;
     let chunk = 64;
     let jobs = sources.div_ceil(chunk);
     // SAFETY: each job writes its positions, the last one the rest; sources lie in `x`.
@@ -95,7 +96,7 @@ pub(super) unsafe fn multiply(packed: &Packed, x: &[f32], grid: Option<&Grid>, p
                     }
                 }
             });
-            std::ptr::write_bytes(out.pointer().add(sources * inputs * parts / 2), 0, HEIGHT * inputs * parts / 2);
+            std::ptr::write_bytes(out.pointer().add(sources * inputs * parts / 2), 0, behind);
         })
     };
     let chunks = positions.div_ceil(POSITIONS);
@@ -117,7 +118,7 @@ pub(super) unsafe fn multiply(packed: &Packed, x: &[f32], grid: Option<&Grid>, p
             target,
         };
         // SAFETY: the caller's promise; jobs are all pairs of a chunk and a group, and write their own outputs.
-        unsafe { amx::run(&job) };
+        unsafe { amx::execute(&job) };
     });
 }
 
@@ -130,7 +131,7 @@ mod none {
         unreachable!("there is no matrix unit");
     }
 
-    pub(super) unsafe fn run(_: &Job<'_>) {
+    pub(super) unsafe fn execute(_: &Job<'_>) {
         unreachable!("there is no matrix unit");
     }
 }
