@@ -114,7 +114,7 @@ fn the_page_sees_what_happens() {
     assert_eq!(fetch(&picture["effects"][0]["image"]["id"]).0, 200);
 
     // An edit that takes long enough: a preview at least, then the picture beside the one before.
-    watch.write(&RECIPE.replace("strength 5", "strength 9").replace("steps   8", "steps 300"));
+    watch.write(&RECIPE.replace("strength 5", "strength 9").replace("steps   8", "steps 600"));
     let previewed = recipe(&views.find(|view| !view["recipes"][0]["pictures"][0]["preview"].is_null()).unwrap());
     assert_eq!(previewed["standing"], "rendering");
     assert_eq!(previewed["changes"][0]["what"], "steps");
