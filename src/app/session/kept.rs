@@ -1,28 +1,39 @@
 //! A cache of bounded memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
 /// Values by key. When they take more memory than is allowed, those go first that were used the longest time ago, and of
 /// those used at one time the most dispensable.
 pub(super) struct Kept<K, V> {
     values: HashMap<K, Entry<V>>,
+    /// The keys in the order in which they go.
+    ranks: BTreeMap<Rank, K>,
     limit: usize,
     bytes: usize,
     now: u64,
+    count: u64,
+}
+
+/// Compared in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    used: u64,
+    worth: u32,
+    /// How many were put before it.
+    number: u64,
 }
 
 struct Entry<V> {
     value: V,
     bytes: usize,
-    used: u64,
-    worth: u32,
+    rank: Rank,
 }
 
 impl<K: Hash + Eq + Clone, V> Kept<K, V> {
     /// A cache of at most `limit` bytes.
     pub(super) fn new(limit: usize) -> Self {
-        Self { values: HashMap::new(), limit, bytes: 0, now: 0 }
+        Self { values: HashMap::new(), ranks: BTreeMap::new(), limit, bytes: 0, now: 0, count: 0 }
     }
 
     /// Another time begins: what is used from now on outlives what was used before.
@@ -33,24 +44,33 @@ impl<K: Hash + Eq + Clone, V> Kept<K, V> {
     /// The value of a key, which counts as its use.
     pub(super) fn get(&mut self, key: &K) -> Option<&V> {
         let entry = self.values.get_mut(key)?;
-        entry.used = self.now;
+        if entry.rank.used != self.now {
+            let key = self.ranks.remove(&entry.rank)?;
+            entry.rank.used = self.now;
+            self.ranks.insert(entry.rank, key);
+        }
         Some(&entry.value)
     }
 
     /// Keeps a value of so many bytes, in the place of another of the same key. Of values used at one time the one of least
     /// `worth` goes first. One that is larger than everything is not kept.
     pub(super) fn put(&mut self, key: K, value: V, bytes: usize, worth: u32) {
-        if let Some(old) = self.values.remove(&key) {
-            self.bytes -= old.bytes;
-        }
+        self.remove(&key);
+        self.count += 1;
         self.bytes += bytes;
-        self.values.insert(key, Entry { value, bytes, used: self.now, worth });
+        let rank = Rank { used: self.now, worth, number: self.count };
+        self.ranks.insert(rank, key.clone());
+        self.values.insert(key, Entry { value, bytes, rank });
         while self.bytes > self.limit {
-            let least = self.values.iter().min_by_key(|(_, entry)| (entry.used, entry.worth));
-            let Some(key) = least.map(|(key, _)| key.clone()) else { return };
-            if let Some(entry) = self.values.remove(&key) {
-                self.bytes -= entry.bytes;
-            }
+            let Some((_, key)) = self.ranks.pop_first() else { return };
+            self.remove(&key);
+        }
+    }
+
+    fn remove(&mut self, key: &K) {
+        if let Some(entry) = self.values.remove(key) {
+            self.bytes -= entry.bytes;
+            self.ranks.remove(&entry.rank);
         }
     }
 
