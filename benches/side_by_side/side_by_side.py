@@ -31,7 +31,8 @@ def reference(a):
         unet = UNet2DConditionModel.from_pretrained(f"{a.model}/unet", torch_dtype=dtype).eval()
         kind = json.load(open(f"{a.model}/vae/config.json"))["_class_name"]
         vae = dict(AutoencoderKL=AutoencoderKL, AutoencoderTiny=AutoencoderTiny)[kind].from_pretrained(f"{a.model}/vae", torch_dtype=dtype).eval()
-        work = lambda name: (unet(rows, 500, encoder_hidden_states=x["text"]) if name == "unet" else vae.decode(x["latents"])).sample
+        decode = lambda: vae.decode(x["latents"] / vae.config.scaling_factor).sample / 2 + 0.5
+        work = lambda name: unet(rows, 500, encoder_hidden_states=x["text"]).sample if name == "unet" else decode()
     with torch.no_grad():
         for line in sys.stdin:
             name, file = line.split()
