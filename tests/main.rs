@@ -7,6 +7,8 @@ mod card;
 mod changes;
 mod check;
 mod commands;
+#[cfg(feature = "engine")]
+mod device;
 mod diagnostic;
 mod emphasis;
 mod explain;

@@ -5,6 +5,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use sega::engine::device::DeviceChoice;
 use sega::engine::render::{Painter, Rendered};
 use sega::engine::texts::TextEncoders;
 use sega::engine::{ModelWeights, Precision};
@@ -37,6 +38,11 @@ struct Mini {
 
 impl Mini {
     fn load() -> Self {
+        Self::load_on(DeviceChoice::Cpu)
+    }
+
+    fn load_on(device: DeviceChoice) -> Self {
+        let device = device.open().unwrap();
         let (files, card) = (models::mini(), models::card());
         let tokenizers = Tokenizers::read(&files, &card).unwrap();
         let weights = |part| files.weights(part).unwrap();
@@ -46,8 +52,8 @@ impl Mini {
             vae: weights("vae"),
             ..ModelWeights::default()
         };
-        let encoders = TextEncoders::load(&card, &weights, Precision::F32).unwrap();
-        let painter = Painter::load(&card, &weights, Precision::F32).unwrap();
+        let encoders = TextEncoders::load_on(&card, &weights, &device, Precision::F32).unwrap();
+        let painter = Painter::load_on(&card, &weights, &device, Precision::F32).unwrap();
         Self { tokenizers, encoders, painter }
     }
 
@@ -87,7 +93,17 @@ fn check(mini: &Mini, name: &str, reference: &Reference, recipe: &Recipe) {
 
 #[test]
 fn latents_and_pictures_are_the_references() {
-    let mini = Mini::load();
+    check_all(&Mini::load());
+}
+
+#[test]
+#[cfg(feature = "cuda")]
+#[ignore = "needs a CUDA device"]
+fn latents_and_pictures_are_the_references_on_cuda() {
+    check_all(&Mini::load_on(DeviceChoice::Cuda(0)));
+}
+
+fn check_all(mini: &Mini) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/renders");
     let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
@@ -97,10 +113,10 @@ fn latents_and_pictures_are_the_references() {
         let reference: Reference = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         let checked = sega::recipe::parse(&Source::new(name.clone(), reference.recipe.clone()));
         let mut recipe = checked.recipe.unwrap_or_else(|| panic!("{name}: {:?}", checked.diagnostics));
-        check(&mini, &name, &reference, &recipe);
+        check(mini, &name, &reference, &recipe);
         if reference.edition1 {
             recipe.rule = Rule::Edition1;
-            check(&mini, &name, &reference, &recipe);
+            check(mini, &name, &reference, &recipe);
         }
     }
 }

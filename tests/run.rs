@@ -295,6 +295,25 @@ fn less_memory_paints_the_same_picture() {
 }
 
 #[test]
+fn a_device_that_is_not_there() {
+    let scene = Scene::new(QUICK);
+    check(&scene, &["run", "a.sega", "--device", "cpu"], 0, &[]);
+    check(&scene, &["run", "a.sega", "--force"], 0, &[]);
+    let missing = if cfg!(feature = "cuda") { "cuda:99" } else { "cuda" };
+    check(
+        &scene,
+        &["run", "a.sega", "--force", "--device", missing],
+        2,
+        &["there is no device `cuda:", "--device cpu"],
+    );
+    #[cfg(not(feature = "cuda"))]
+    check(&scene, &["run", "a.sega", "--force", "--device", "cuda:1"], 2, &["`cuda:1`", "--features cuda"]);
+    #[cfg(not(feature = "metal"))]
+    check(&scene, &["run", "a.sega", "--force", "--device", "metal"], 2, &["`metal:0`", "--features metal"]);
+    check(&scene, &["run", "a.sega", "--force", "--device", "gpu"], 2, &["take auto, cpu, cuda, cuda:N or metal"]);
+}
+
+#[test]
 #[cfg(unix)]
 fn an_interrupted_render_leaves_nothing() {
     let scene = Scene::new(&QUICK.replace("steps   3", "steps   900").replace("64x64", "128x128"));

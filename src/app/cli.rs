@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 #[cfg(feature = "engine")]
 use crate::engine::Precision;
+#[cfg(feature = "engine")]
+use crate::engine::device::DeviceChoice;
 
 /// Edit text-to-image diffusion by words
 #[derive(Debug, Parser)]
@@ -110,6 +112,15 @@ pub(super) struct NetworkArgs {
     /// The numbers that the networks compute with: f32, f16 or bf16
     #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = precision)]
     pub(super) precision: Precision,
+    /// Where the networks compute: `auto`, `cpu`, `cuda`, `cuda:N` or `metal`
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
+    pub(super) device: DeviceChoice,
+}
+
+/// A device by its name.
+#[cfg(feature = "engine")]
+fn device(word: &str) -> Result<DeviceChoice, String> {
+    DeviceChoice::from_word(word).ok_or_else(|| "take auto, cpu, cuda, cuda:N or metal".to_owned())
 }
 
 /// A precision by its name.

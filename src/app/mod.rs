@@ -1,6 +1,8 @@
 //! The commands. Only here are the clock, the environment and the command line read.
 
 mod cli;
+#[cfg(feature = "engine")]
+mod device;
 mod explain;
 mod fmt;
 mod hub;

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::Failure;
 use super::cli::RunArgs;
+use super::device::opened;
 use super::hub::find_loras;
 use super::input::{folder_of, is_stdin, load};
 use super::interruption::Interruption;
@@ -39,6 +40,8 @@ enum OutputError {
 /// Renders a recipe: one picture for each seed.
 pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
     let interruption = Interruption::watch(report);
+    // First of all: nothing is to be fetched or read for a device that is not there.
+    opened(args.network.device)?;
     let (source, recipe, checked) = load(&args.recipe, report)?;
     let folder = folder_of(&args.recipe);
     let wanted = Wanted::Model { half: args.network.precision != Precision::F32 };

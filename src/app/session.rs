@@ -129,6 +129,7 @@ pub(super) use studio::{Order, Painted, Studio, StudioModel};
 mod loaded {
     use super::{Failure, KnownModel, Report};
     use crate::app::cli::NetworkArgs;
+    use crate::app::device::opened;
     use crate::engine::memory::Needs;
     use crate::engine::network::{Condition, TextVectors};
     use crate::engine::render::Painter;
@@ -193,11 +194,12 @@ mod loaded {
         pub(in crate::app) fn load(
             known: &KnownModel,
             weights: &ModelWeights,
-            precision: Precision,
+            network: NetworkArgs,
         ) -> Result<Self, Failure> {
+            let device = opened(network.device)?;
             Ok(Self {
                 tokenizers: Tokenizers::read(&known.files, &known.card)?,
-                encoders: TextEncoders::load(&known.card, weights, precision)?,
+                encoders: TextEncoders::load_on(&known.card, weights, &device, network.precision)?,
             })
         }
 
@@ -228,7 +230,7 @@ mod loaded {
             let weights = weights(known, loras)?;
             let rows = memory.map(|memory| fitting_rows(known, &weights, plan, network.precision, memory));
             let network = NetworkArgs { rows: rows.transpose()?.or(network.rows), ..network };
-            let reader = TextReader::load(known, &weights, network.precision)?;
+            let reader = TextReader::load(known, &weights, network)?;
             let texts = plan.texts.iter().map(|text| reader.encode(text, plan)).collect::<Result<Vec<_>, _>>()?;
             drop(reader);
             warnings(plan, &texts).for_each(|warning| report.warning(&warning));
@@ -265,7 +267,8 @@ mod loaded {
         weights: &ModelWeights,
         network: NetworkArgs,
     ) -> Result<Painter, EngineError> {
-        Ok(Painter::load(&known.card, weights, network.precision)?.most_rows(network.rows))
+        let device = opened(network.device)?;
+        Ok(Painter::load_on(&known.card, weights, &device, network.precision)?.most_rows(network.rows))
     }
 
     /// Where the weights of a model are.

@@ -2,6 +2,9 @@
 //!
 //! Source: arXiv 2301.12247, section 3; which numbers go in is decided by the plan ([`crate::plan::Guidance`]).
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
 use crate::plan::{Guidance, Term};
@@ -119,5 +122,26 @@ impl CustomOp1 for KeepLargest {
             }
         }
         Ok((CpuStorage::F32(kept), layout.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        storage: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        cuda::keep_largest(storage, layout, self.rank)
+    }
+
+    /// On the CPU and back: a selection among so few numbers takes less than the evaluation that comes after it.
+    #[cfg(feature = "metal")]
+    fn metal_fwd(
+        &self,
+        storage: &candle_core::MetalStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::MetalStorage, Shape)> {
+        use candle_core::backend::{BackendDevice, BackendStorage};
+        let (kept, shape) = self.cpu_fwd(&storage.to_cpu_storage()?, layout)?;
+        Ok((storage.device().storage_from_cpu_storage(&kept)?, shape))
     }
 }

@@ -1,6 +1,7 @@
 //! Everything that touches tensors. It is told what to do by plain values (a card, a plan) and knows no recipe.
 
 pub mod checkpoint;
+pub mod device;
 pub mod guidance;
 pub mod kernel;
 mod lora;
@@ -108,6 +109,14 @@ pub enum EngineError {
         what: String,
         /// The step, from 0.
         step: usize,
+    },
+    /// A device that is not there.
+    #[error("there is no device `{wanted}`: {why}; take `--device cpu`, or leave the choice to the program")]
+    NoDevice {
+        /// As the user named it.
+        wanted: String,
+        /// Why not.
+        why: String,
     },
     /// The render was ended from outside.
     #[error("interrupted")]

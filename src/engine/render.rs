@@ -37,11 +37,21 @@ pub struct Rendered {
 }
 
 impl Painter {
-    /// Reads a model's weights.
+    /// Reads a model's weights, to paint on the CPU.
     pub fn load(card: &Card, weights: &ModelWeights, precision: Precision) -> Result<Self, EngineError> {
-        let device = Device::Cpu;
+        Self::load_on(card, weights, &Device::Cpu, precision)
+    }
+
+    /// Reads a model's weights onto a device.
+    pub fn load_on(
+        card: &Card,
+        weights: &ModelWeights,
+        device: &Device,
+        precision: Precision,
+    ) -> Result<Self, EngineError> {
         let autoencoder = (card.autoencoder.clone(), weights.vae.clone());
-        Ok(Self { model: Model::load(card, weights, &device, precision)?, device, autoencoder })
+        let model = Model::load(card, weights, device, precision)?;
+        Ok(Self { model, device: device.clone(), autoencoder })
     }
 
     /// Has the network evaluate no more than so many rows at once: less memory, the same picture.

@@ -26,22 +26,36 @@ pub struct TextEncoders {
 }
 
 impl TextEncoders {
-    /// Reads the weights of the text encoders that `card` describes.
+    /// Reads the weights of the text encoders that `card` describes, to encode on the CPU.
     pub fn load(card: &Card, weights: &ModelWeights, precision: Precision) -> Built<Self> {
-        Self::load_for(card, weights, precision, Some(Isa::best()))
+        Self::load_on(card, weights, &Device::Cpu, precision)
+    }
+
+    /// Reads the weights of the text encoders onto a device.
+    pub fn load_on(card: &Card, weights: &ModelWeights, device: &Device, precision: Precision) -> Built<Self> {
+        Self::read(card, weights, device, precision, Some(Isa::best()))
     }
 
     /// Like [`load`](Self::load) with the kernels of an instruction set of the caller's choice, or with none.
     pub fn load_for(card: &Card, weights: &ModelWeights, precision: Precision, isa: Option<Isa>) -> Built<Self> {
-        let device = Device::Cpu;
-        let (dtype, _) = precision.computed(&device, isa);
+        Self::read(card, weights, &Device::Cpu, precision, isa)
+    }
+
+    fn read(
+        card: &Card,
+        weights: &ModelWeights,
+        device: &Device,
+        precision: Precision,
+        isa: Option<Isa>,
+    ) -> Built<Self> {
+        let (dtype, _) = precision.computed(device, isa);
         let mut encoders = Vec::new();
         let loras = Loras::open(weights)?;
         let parts = [(Part::TextEncoder, &weights.text_encoder), (Part::TextEncoder2, &weights.text_encoder_2)];
         for (text, (part, files)) in card.text_encoders().zip(parts) {
             let checkpoint = Checkpoint::open(files)?;
             let tensors = checkpoint.tensors().patched(loras.patches(part));
-            let at = tensors.parameters(&device, precision, isa);
+            let at = tensors.parameters(device, precision, isa);
             encoders.push(TextEncoder::new(text, &at)?);
         }
         Ok(Self {
@@ -52,7 +66,7 @@ impl TextEncoders {
                 card.text_encoders().filter_map(|text| text.projection).last(),
             ),
             max_tokens: card.max_tokens(),
-            device,
+            device: device.clone(),
             dtype,
         })
     }

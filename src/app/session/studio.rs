@@ -226,7 +226,7 @@ impl Studio {
             }
             let weights = weights(&order.known, order.loras.clone())?;
             let model = StudioModel {
-                reader: TextReader::load(&order.known, &weights, order.network.precision)?,
+                reader: TextReader::load(&order.known, &weights, order.network)?,
                 painter: load_painter(&order.known, &weights, order.network)?,
                 linear: OnceCell::new(),
                 channels: order.known.card.latent_channels(),
