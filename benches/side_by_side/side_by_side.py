@@ -2,7 +2,7 @@
 
 usage: side_by_side.py unet   MODEL [--rows N] [--size N]     one evaluation of the U-Net, of rows that share their latents
        side_by_side.py decode MODEL [--size N]                the decoder; sizes are the latents'
-       side_by_side.py render MODEL RECIPE JOB                a whole render: RECIPE by `sega run`, JOB by tools/reference/render.py
+       side_by_side.py render MODEL JOB                       a whole render of a job of tools/reference/render.py, such as jobs/published.json
 and [--runs N] [--threads N] [--bf16]. MODEL is a folder in diffusers' layout. Build ours first:
     cargo build --release; cargo build --release --bench side_by_side
 Prints for both the least and the median time that passed (and of the processor, all threads together), the peak memory of
@@ -12,6 +12,9 @@ time is without reading weights, and of ours without encoding texts; its result 
 import argparse, glob, json, os, resource, statistics, subprocess, sys, tempfile, time
 
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../tools/reference"))
+
+
 def reference(a):
     """The reference's process: works once for every line, like ours."""
     import torch
@@ -19,7 +22,6 @@ def reference(a):
     torch.set_num_threads(a.threads)
     dtype = torch.bfloat16 if a.bf16 else torch.float32
     if a.work == "render":
-        sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../tools/reference"))
         import render
         job = json.load(open(a.job))
         pipe = render.load(a.model, dtype, job)
@@ -54,8 +56,13 @@ def server(command):
 
 def sega(a):
     """A render by a process of ours."""
+    import parity
+    recipe = tempfile.mkdtemp() + "/job.sega"
+    with open(recipe, "w") as f:
+        f.write(parity.recipe({"clip_skip": None, **json.load(open(a.job)), "checkpoint": a.model}, os.path.abspath(a.model), True))
+
     def ask(_, file):
-        command = ["target/release/sega", "run", a.recipe, "--json", "--force", "--threads", a.threads, "--latents", file, "-o", file + ".png"]
+        command = ["target/release/sega", "run", recipe, "--json", "--force", "--threads", a.threads, "--latents", file, "-o", file + ".png"]
         process = subprocess.Popen([str(word) for word in command + ["--precision", "bf16"] * a.bf16], stdout=subprocess.PIPE, text=True)
         text = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
@@ -68,7 +75,7 @@ def sega(a):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("work", choices=["unet", "decode", "render"]); p.add_argument("model")
-    p.add_argument("recipe", nargs="?"); p.add_argument("job", nargs="?")
+    p.add_argument("job", nargs="?")
     for name, value in dict(rows=4, size=16, runs=5, threads=2).items():
         p.add_argument(f"--{name}", type=int, default=value)
     p.add_argument("--bf16", action="store_true"); p.add_argument("--inputs"); p.add_argument("--reference", action="store_true", help=argparse.SUPPRESS)
