@@ -23,6 +23,7 @@ use std::sync::mpsc;
 
 use super::Failure;
 use super::cli::WatchArgs;
+use super::device::opened;
 use super::interruption::Interruption;
 use super::report::Report;
 use board::Board;
@@ -76,6 +77,7 @@ pub(super) fn watch(args: &WatchArgs, report: &mut Report) -> Result<(), Failure
     let interruption = Interruption::watch(report);
     report.by_lines();
     check(args)?;
+    opened(args.network.device)?;
     let (signals, inbox) = mpsc::channel();
     let board = Arc::new(Board::new());
     let screen = Arc::new(Screen::new(report.clone(), !args.no_preview));

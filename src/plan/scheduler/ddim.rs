@@ -1,7 +1,7 @@
 //! Denoising diffusion implicit models (arXiv 2010.02502, eq. 12 and 16).
 
 use super::levels::unit_variance_estimate;
-use super::linear::{estimate, latents, noise, update};
+use super::linear::{estimate, noise, original, update};
 use super::{Evaluation, Schedule, ScheduleError, Setup};
 use crate::model::training::Spacing;
 
@@ -12,7 +12,7 @@ pub(super) fn schedule(setup: &Setup<'_>) -> Result<Schedule, ScheduleError> {
         let next_signal = setup.signal_at(timestep - setup.stride(), to_one);
         let variance = (1.0 - next_signal) / (1.0 - signal) * (1.0 - signal / next_signal);
         let deviation = setup.eta * variance.max(0.0).sqrt();
-        let original = (latents() - estimate() * (1.0 - signal).sqrt()) * (1.0 / signal.sqrt());
+        let original = original(signal);
         let direction = estimate() * (1.0 - next_signal - deviation * deviation).max(0.0).sqrt();
         let mut next = original * next_signal.sqrt() + direction;
         if setup.eta > 0.0 {

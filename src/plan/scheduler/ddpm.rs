@@ -1,7 +1,7 @@
 //! The ancestral sampler of denoising diffusion probabilistic models (arXiv 2006.11239, eq. 7).
 
 use super::levels::unit_variance_estimate;
-use super::linear::{estimate, latents, noise, update};
+use super::linear::{latents, noise, original, update};
 use super::{Evaluation, Schedule, ScheduleError, Setup};
 use crate::model::training::Spacing;
 
@@ -15,7 +15,7 @@ pub(super) fn schedule(setup: &Setup<'_>) -> Result<Schedule, ScheduleError> {
         let next_signal = timesteps.get(step + 1).map_or(1.0, |&next| setup.levels.signal(next as usize));
         let alpha = signal / next_signal;
         let beta = 1.0 - alpha;
-        let original = (latents() - estimate() * (1.0 - signal).sqrt()) * (1.0 / signal.sqrt());
+        let original = original(signal);
         let mut next = original * (next_signal.sqrt() * beta / (1.0 - signal))
             + latents() * (alpha.sqrt() * (1.0 - next_signal) / (1.0 - signal));
         if timestep > 0.0 {

@@ -2,7 +2,7 @@
 //! latents, and noise again up to the next level.
 
 use super::levels::unit_variance_estimate;
-use super::linear::{estimate, latents, noise, update};
+use super::linear::{latents, noise, original, update};
 use super::{Evaluation, Schedule, ScheduleError, Setup};
 
 /// The standard deviation of the data that the boundary condition assumes (arXiv 2303.01469, appendix C).
@@ -16,7 +16,7 @@ pub(super) fn schedule(setup: &Setup<'_>) -> Result<Schedule, ScheduleError> {
         let variance = DATA_DEVIATION * DATA_DEVIATION;
         let skip = variance / (scaled * scaled + variance);
         let out = scaled / (scaled * scaled + variance).sqrt();
-        let original = (latents() - estimate() * (1.0 - signal).sqrt()) * (1.0 / signal.sqrt());
+        let original = original(signal);
         let mut next = original * out + latents() * skip;
         if let Some(&timestep) = timesteps.get(step + 1) {
             let next_signal = setup.levels.signal(timestep as usize);

@@ -24,6 +24,12 @@ pub(super) fn estimate() -> Linear {
     Linear([(Operand::Estimate, 1.0)].into())
 }
 
+/// The final latents that the latents and a noise estimate imply, where the variance of the latents is 1 and `signal` is the
+/// original's share of it (DDIM, arXiv 2010.02502, eq. 9).
+pub(super) fn original(signal: f64) -> Linear {
+    (latents() - estimate() * (1.0 - signal).sqrt()) * (1.0 / signal.sqrt())
+}
+
 /// Fresh noise.
 pub(super) fn noise() -> Linear {
     Linear([(Operand::Noise, 1.0)].into())
