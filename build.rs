@@ -4,8 +4,11 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Each becomes `OUT_DIR/NAME.ptx`.
-const KERNELS: [&str; 1] = ["src/engine/guidance/keep_largest.cu"];
+/// Where they are. Each file NAME.cu becomes `OUT_DIR/NAME.ptx`.
+const FOLDER: &str = "src/engine/cuda";
+const KERNELS: [&str; 6] = ["combine", "finish", "gate", "guide", "keep_largest", "norm"];
+/// What they include.
+const HEADERS: [&str; 2] = ["numbers.cuh", "select.cuh"];
 /// PTX of an old architecture is compiled by the driver for the card at hand; CUDA 13 knows none that is older.
 const ARCHITECTURE: &str = "compute_75";
 
@@ -18,15 +21,19 @@ fn main() {
         println!("cargo:rerun-if-env-changed={variable}");
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+    for header in HEADERS {
+        println!("cargo:rerun-if-changed={FOLDER}/{header}");
+    }
     for kernel in KERNELS {
-        println!("cargo:rerun-if-changed={kernel}");
-        let name = Path::new(kernel).with_extension("ptx");
-        let ptx = out.join(name.file_name().unwrap_or_default());
+        let source = format!("{FOLDER}/{kernel}.cu");
+        println!("cargo:rerun-if-changed={source}");
+        let ptx = out.join(format!("{kernel}.ptx"));
         let mut nvcc = Command::new(nvcc());
-        nvcc.args(["-ptx", "-arch", ARCHITECTURE, "-o"]).arg(&ptx).arg(kernel);
+        // Products and sums are rounded one by one, as on the CPU.
+        nvcc.args(["-ptx", "-arch", ARCHITECTURE, "-fmad=false", "-o"]).arg(&ptx).arg(&source);
         match nvcc.status() {
             Ok(status) if status.success() => {}
-            Ok(status) => panic!("nvcc could not compile {kernel} ({status})"),
+            Ok(status) => panic!("nvcc could not compile {source} ({status})"),
             Err(error) => {
                 panic!("{:?}: {error}; the feature `cuda` needs NVIDIA's compiler: set CUDA_HOME", nvcc.get_program())
             }

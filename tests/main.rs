@@ -19,6 +19,8 @@ mod guidance;
 mod header;
 #[cfg(feature = "hub")]
 mod hub;
+#[cfg(all(feature = "engine", unix))]
+mod kernels;
 mod lora;
 #[cfg(feature = "engine")]
 mod memory;

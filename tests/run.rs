@@ -314,6 +314,34 @@ fn a_device_that_is_not_there() {
 }
 
 #[test]
+fn several_devices_share_the_seeds_of_a_list() {
+    let scene = Scene::new(&QUICK.replace("42", "1 to 5"));
+    check(&scene, &["run", "a.sega", "-o", "one.png"], 0, &["wrote one-5.png"]);
+    let several = ["run", "a.sega", "-o", "two.png", "--device", "cpu,cpu", "--json"];
+    let output = scene.sega(&several);
+    assert!(output.status.success(), "{}", errors(&output));
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut seeds: Vec<u64> =
+        document["pictures"].as_array().unwrap().iter().map(|made| made["seed"].as_u64().unwrap()).collect();
+    seeds.sort_unstable();
+    assert_eq!(seeds, [1, 2, 3, 4, 5]);
+    for seed in seeds {
+        let picture = |name: &str| fs::read(scene.path(&format!("{name}-{seed}.png"))).unwrap();
+        assert_eq!(picture("one"), picture("two"), "{seed}");
+    }
+    // All of them must be there.
+    check(&scene, &["run", "a.sega", "--force", "--device", "cpu,cuda:99"], 2, &["there is no device `cuda:99`"]);
+    check(&scene, &["run", "a.sega", "--force", "--device", "cpu,"], 2, &["take auto, cpu, cuda, cuda:N or metal"]);
+    // One thread is enough for all.
+    check(
+        &scene,
+        &["run", "a.sega", "--force", "--device", "cpu,cpu", "--threads", "1"],
+        0,
+        &["5 pictures on 2 devices"],
+    );
+}
+
+#[test]
 #[cfg(unix)]
 fn an_interrupted_render_leaves_nothing() {
     let scene = Scene::new(&QUICK.replace("steps   3", "steps   900").replace("64x64", "128x128"));

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use sega::engine::Precision;
+use sega::engine::device::DeviceChoice;
 
 /// Measures what editing achieves on a model, as read by the oracle. A second run paints only what is missing.
 #[derive(Debug, Parser)]
@@ -35,12 +37,26 @@ pub(crate) struct Args {
     /// The oracle's folder.
     #[arg(long, value_name = "FOLDER", default_value = "benches/claims/oracle")]
     pub(crate) oracle: PathBuf,
-    /// Pictures painted at a time [default: one for each processor].
+    /// Where the model computes: cpu, cuda, cuda:N or metal. On a card take one worker.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
+    pub(crate) device: DeviceChoice,
+    /// The numbers that it computes with: f32, f16 or bf16.
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = precision)]
+    pub(crate) precision: Precision,
+    /// Pictures painted at a time [default: one for each processor, on a card one].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: Option<u32>,
     /// What cargo says when it measures, and leaves out when it tests: then only the recipes are checked.
     #[arg(long, hide = true)]
     pub(crate) bench: bool,
+}
+
+fn device(word: &str) -> Result<DeviceChoice, String> {
+    DeviceChoice::from_word(word).ok_or_else(|| "take cpu, cuda, cuda:N or metal".to_owned())
+}
+
+fn precision(word: &str) -> Result<Precision, String> {
+    Precision::from_name(word).ok_or_else(|| "take f32, f16 or bf16".to_owned())
 }
 
 fn claim_names() -> Vec<&'static str> {
@@ -65,7 +81,10 @@ impl Args {
 
     /// Pictures painted at a time.
     pub(crate) fn workers(&self) -> usize {
-        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+        let processors = || match self.device {
+            DeviceChoice::Cpu => std::thread::available_parallelism().map_or(1, usize::from),
+            _ => 1,
+        };
         self.workers.map_or_else(processors, |workers| workers as usize)
     }
 }

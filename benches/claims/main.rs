@@ -59,7 +59,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Fault> {
-    let studio = Studio::open(&args.model)?;
+    let studio = Studio::open(&args.model, args.device, args.precision)?;
     let oracle = Oracle::load(&args.oracle)?;
     let setup = Setup {
         model: args.model.clone(),

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use sega::artifact::Picture;
+use sega::engine::device::DeviceChoice;
 use sega::engine::render::Painter;
 use sega::engine::texts::TextEncoders;
 use sega::engine::{ModelWeights, Precision};
@@ -29,7 +30,7 @@ pub(crate) struct Studio {
 
 impl Studio {
     /// Loads the model that recipes name as `model`.
-    pub(crate) fn open(model: &str) -> Result<Self, Fault> {
+    pub(crate) fn open(model: &str, device: DeviceChoice, precision: Precision) -> Result<Self, Fault> {
         let files = ModelFiles::locate(model, Path::new("."))?;
         let card = Card::new(&CardTexts::gather(|path| files.text(path))?)?;
         let tokenizers = Tokenizers::read(&files, &card)?;
@@ -39,9 +40,10 @@ impl Studio {
             vae: files.weights("vae")?,
             ..ModelWeights::default()
         };
-        let encoders = TextEncoders::load(&card, &weights, Precision::F32)?;
-        let painter = Painter::load(&card, &weights, Precision::F32)?;
-        Ok(Self { card, tokenizers, encoders, painter, identity: identity(&files, &weights)? })
+        let opened = device.open()?;
+        let encoders = TextEncoders::load_on(&card, &weights, &opened, precision)?;
+        let painter = Painter::load_on(&card, &weights, &opened, precision)?;
+        Ok(Self { card, tokenizers, encoders, painter, identity: identity(&files, &weights, device, precision)? })
     }
 
     /// The scheduler of recipes that name none.
@@ -87,8 +89,16 @@ impl Studio {
 }
 
 /// A digest of all that the pictures of a model depend on.
-fn identity(files: &ModelFiles, weights: &ModelWeights) -> Result<String, Fault> {
+fn identity(
+    files: &ModelFiles,
+    weights: &ModelWeights,
+    device: DeviceChoice,
+    precision: Precision,
+) -> Result<String, Fault> {
     let mut hasher = blake3::Hasher::new();
+    if (device, precision) != (DeviceChoice::Cpu, Precision::F32) {
+        hasher.update(format!("{device} {}", precision.name()).as_bytes());
+    }
     for path in TEXTS {
         hasher.update(files.text(path)?.unwrap_or_default().as_bytes()).update(&[0]);
     }

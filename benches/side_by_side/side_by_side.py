@@ -2,47 +2,98 @@
 
 usage: side_by_side.py unet   MODEL [--rows N] [--size N]     one evaluation of the U-Net, of rows that share their latents
        side_by_side.py decode MODEL [--size N]                the decoder; sizes are the latents'
-       side_by_side.py render MODEL JOB                       a whole render of a job of tools/reference/render.py, such as jobs/published.json
-and [--runs N] [--threads N] [--bf16]. MODEL is a folder in diffusers' layout. Build ours first:
+       side_by_side.py render MODEL JOB [--concepts N] [--pictures N] [--pixels N] [--steps N]
+                                                              whole renders of a job of tools/reference/render.py, such as jobs/published.json:
+                                                              of its first concepts, so many pictures (the reference's as one batch, with one
+                                                              seed each), so many pixels wide and high
+       side_by_side.py limits                                 what the device does at most: bytes copied, bf16 multiplied
+and [--runs N] [--threads N] [--device cpu|cuda] [--precision f32|f16|bf16] [--compile] [--bin FOLDER] [--json FILE].
+MODEL is a folder in diffusers' layout. Build ours first (or give the folder of both programs):
     cargo build --release; cargo build --release --bench side_by_side
-Prints for both the least and the median time that passed (and of the processor, all threads together), the peak memory of
-the process, the ratio of the medians, and the largest difference of the results as a share of the largest value. A render's
-time is without reading weights, and of ours without encoding texts; its result is the final latents.
+Prints for both the least and the median time that passed (and of the processor, all threads together), the peak memory (of the process;
+on a card, of the tensors there), the ratio of the medians, and the largest difference of the results as a share of the largest value. Of
+renders also the seconds of a step, and the time from the program's start to the first step, which for ours is every run's and for the
+reference's the first one's. A render's time is without reading weights, and of ours without encoding texts; its result is the final latents of
+the first picture. --compile adds the reference with its U-Net compiled by torch.compile. --json adds a line of figures to a file.
 """
 import argparse, glob, json, os, resource, statistics, subprocess, sys, tempfile, time
 
+BEGAN = time.perf_counter()
+TYPES = dict(f32="float32", f16="float16", bf16="bfloat16")
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../tools/reference"))
+
+
+def the_job(a):
+    """The job as the command line changes it."""
+    with open(a.job) as f:
+        job = {"clip_skip": None, **json.load(f)}
+    if a.concepts is not None:
+        if a.concepts > len(job["concepts"]):
+            sys.exit(f"{a.job} has {len(job['concepts'])} concepts")
+        job["concepts"] = job["concepts"][:a.concepts]
+    if a.pixels:
+        job["width"] = job["height"] = a.pixels
+    if a.steps:
+        job["steps"] = a.steps
+    return job
 
 
 def reference(a):
     """The reference's process: works once for every line, like ours."""
     import torch
     from safetensors.torch import load_file, save_file
-    torch.set_num_threads(a.threads)
-    dtype = torch.bfloat16 if a.bf16 else torch.float32
+    if a.device == "cpu":
+        torch.set_num_threads(a.threads)
+    dtype = getattr(torch, TYPES[a.precision])
+    wait = torch.cuda.synchronize if a.device != "cpu" else lambda: None
+    first, begins = [None], [0.0]
     if a.work == "render":
         import render
-        job = json.load(open(a.job))
-        pipe = render.load(a.model, dtype, job)
-        work = lambda _: render.call(pipe, job, "cpu")[1]
+        job = the_job(a)
+        pipe = render.load(a.model, dtype, job).to(a.device)
+
+        def notice(*_):
+            if first[0] is None:
+                first[0] = time.perf_counter() - BEGAN
+            begins[0] = begins[0] or time.perf_counter()
+        pipe.unet.register_forward_pre_hook(notice)
+        if a.compile:
+            pipe.unet.compile()
+        work = lambda _: render.call(pipe, job, a.device, a.pictures)[1][:1]
     else:
         from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
-        x = {name: tensor.to(dtype) for name, tensor in load_file(a.inputs).items()}
+        x = {name: tensor.to(a.device, dtype) for name, tensor in load_file(a.inputs).items()}
         rows = x["latents"].repeat(len(x["text"]), 1, 1, 1)
-        unet = UNet2DConditionModel.from_pretrained(f"{a.model}/unet", torch_dtype=dtype).eval()
-        kind = json.load(open(f"{a.model}/vae/config.json"))["_class_name"]
-        vae = dict(AutoencoderKL=AutoencoderKL, AutoencoderTiny=AutoencoderTiny)[kind].from_pretrained(f"{a.model}/vae", torch_dtype=dtype).eval()
+        unet = UNet2DConditionModel.from_pretrained(f"{a.model}/unet", torch_dtype=dtype).eval().to(a.device)
+        if a.compile:
+            unet.compile()
+        with open(f"{a.model}/vae/config.json") as f:
+            kind = json.load(f)["_class_name"]
+        vae = dict(AutoencoderKL=AutoencoderKL, AutoencoderTiny=AutoencoderTiny)[kind].from_pretrained(f"{a.model}/vae", torch_dtype=dtype).eval().to(a.device)
         decode = lambda: vae.decode(x["latents"] / vae.config.scaling_factor).sample / 2 + 0.5
-        work = lambda name: unet(rows, 500, encoder_hidden_states=x["text"]).sample if name == "unet" else decode()
+        added = dict(added_cond_kwargs=dict(text_embeds=x["whole"], time_ids=sizes(a, x["whole"]))) if "whole" in x else {}
+        work = lambda name: unet(rows, 500, encoder_hidden_states=x["text"], **added).sample if name == "unet" else decode()
     with torch.no_grad():
         for line in sys.stdin:
             name, file = line.split()
+            begins[0] = 0.0
             began, processor = time.perf_counter(), time.process_time()
             result = work(name)
+            wait()
             times = time.perf_counter() - began, time.process_time() - processor
-            save_file({"result": result.float().contiguous()}, file)
-            print(*(t * 1e3 for t in times), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, flush=True)
+            sampling = time.perf_counter() - (begins[0] or began)
+            save_file({"result": result.float().cpu().contiguous()}, file)
+            peak = torch.cuda.max_memory_allocated() / 1024 if a.device != "cpu" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            print(*(t * 1e3 for t in times), peak, sampling * 1e3, (first[0] or 0.0) * 1e3, flush=True)
+
+
+def sizes(a, like):
+    """What XL's network is told of the picture, as ours tells it: the model's own size, and nothing cut off."""
+    import torch
+    with open(f"{a.model}/unet/config.json") as f:
+        side = json.load(f)["sample_size"] * 8
+    return torch.tensor([side, side, 0, 0, side, side], dtype=like.dtype, device=like.device).expand(len(like), -1)
 
 
 def server(command):
@@ -50,69 +101,144 @@ def server(command):
 
     def ask(work, file):
         process.stdin.write(f"{work} {file}\n"); process.stdin.flush()
-        return tuple(map(float, process.stdout.readline().split()))
+        line = process.stdout.readline()
+        if not line:
+            sys.exit(f"{command[0]} ended")
+        return tuple(map(float, line.split()))
     return ask
 
 
 def sega(a):
     """A render by a process of ours."""
     import parity
-    recipe = tempfile.mkdtemp() + "/job.sega"
+    folder, job = tempfile.mkdtemp(), the_job(a)
+    recipe = folder + "/job.sega"
+    text = parity.recipe({**job, "checkpoint": a.model}, os.path.abspath(a.model), True)
+    if a.pictures > 1:
+        text = text.replace(f'\nseed {job["seed"]}\n', f'\nseed {job["seed"]} to {job["seed"] + a.pictures - 1}\n')
     with open(recipe, "w") as f:
-        f.write(parity.recipe({"clip_skip": None, **json.load(open(a.job)), "checkpoint": a.model}, os.path.abspath(a.model), True))
+        f.write(text)
 
     def ask(_, file):
-        command = ["target/release/sega", "run", recipe, "--json", "--force", "--threads", a.threads, "--latents", file, "-o", file + ".png"]
-        process = subprocess.Popen([str(word) for word in command + ["--precision", "bf16"] * a.bf16], stdout=subprocess.PIPE, text=True)
+        command = [f"{a.bin}/sega", "run", recipe, "--json", "--force", "--device", a.device, "--precision", a.precision, "--latents", file, "-o", file + ".png"]
+        command += ["--threads", a.threads] if a.device == "cpu" else []
+        process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True)
         text = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
         if status:
             sys.exit(text)
-        return json.loads(text)["pictures"][0]["seconds"] * 1e3, (usage.ru_utime + usage.ru_stime) * 1e3, usage.ru_maxrss
+        pictures = json.loads(text)["pictures"]
+        if a.pictures > 1:
+            os.replace(pictures[0]["latents"], file)
+        total = lambda key: sum(picture[key] for picture in pictures) * 1e3
+        peak = (pictures[-1]["device_memory_peak"] or 0) / 1024 or usage.ru_maxrss
+        return total("seconds"), (usage.ru_utime + usage.ru_stime) * 1e3, peak, total("sampling_seconds"), pictures[0]["first_step_after_seconds"] * 1e3
     return ask
+
+
+def limits(a):
+    """What the device does at most."""
+    import torch
+    dtype = torch.bfloat16
+    side, count = (8192, 1 << 30) if a.device != "cpu" else (1024, 1 << 26)
+    wait = torch.cuda.synchronize if a.device != "cpu" else lambda: None
+
+    def best(work):
+        times = []
+        for _ in range(a.runs + 3):
+            wait(); began = time.perf_counter(); work(); wait()
+            times.append(time.perf_counter() - began)
+        return min(times)
+    x, y = (torch.randn(side, side, device=a.device).to(dtype) for _ in range(2))
+    rate = 2 * side ** 3 / best(lambda: x @ y)
+    source = torch.ones(count, dtype=torch.uint8, device=a.device); target = torch.empty_like(source)
+    bandwidth = 2 * count / best(lambda: target.copy_(source))
+    print(f"copies {bandwidth / 1e9:.0f} GB/s (read and written), multiplies {side}x{side} in bf16 at {rate / 1e12:.2f} TFLOP/s")
+    keep(a, dict(work="limits", device=a.device, bytes_per_second=bandwidth, operations_per_second=rate))
+
+
+def keep(a, figures):
+    if a.json:
+        with open(a.json, "a") as f:
+            f.write(json.dumps(figures) + "\n")
+
+
+def inputs(a, file):
+    import torch
+    from safetensors.torch import save_file
+    with open(f"{a.model}/unet/config.json") as f:
+        config = json.load(f)
+    with open(f"{a.model}/text_encoder/config.json") as f:
+        text = json.load(f)
+    torch.manual_seed(1)
+    made = {"latents": torch.randn(1, config["in_channels"], a.size, a.size),
+            "text": torch.randn(a.rows, text["max_position_embeddings"], config["cross_attention_dim"])}
+    if config.get("addition_embed_type") == "text_time":
+        made["whole"] = torch.randn(a.rows, config["projection_class_embeddings_input_dim"] - 6 * config["addition_time_embed_dim"])
+    save_file(made, file)
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("work", choices=["unet", "decode", "render"]); p.add_argument("model")
+    p.add_argument("work", choices=["unet", "decode", "render", "limits"]); p.add_argument("model", nargs="?")
     p.add_argument("job", nargs="?")
-    for name, value in dict(rows=4, size=16, runs=5, threads=2).items():
+    for name, value in dict(rows=4, size=16, runs=5, threads=2, pictures=1).items():
         p.add_argument(f"--{name}", type=int, default=value)
-    p.add_argument("--bf16", action="store_true"); p.add_argument("--inputs"); p.add_argument("--reference", action="store_true", help=argparse.SUPPRESS)
+    for name in ("concepts", "pixels", "steps"):
+        p.add_argument(f"--{name}", type=int)
+    p.add_argument("--device", default="cpu"); p.add_argument("--precision", choices=TYPES, default="f32")
+    p.add_argument("--bf16", action="store_const", dest="precision", const="bf16", help="--precision bf16")
+    p.add_argument("--compile", action="store_true"); p.add_argument("--bin"); p.add_argument("--json")
+    p.add_argument("--inputs", help=argparse.SUPPRESS); p.add_argument("--reference", action="store_true", help=argparse.SUPPRESS)
     a = p.parse_args()
     if a.reference:
         return reference(a)
+    if a.work == "limits":
+        return limits(a)
+    if not a.model or (a.work == "render") != bool(a.job):
+        p.error("give a MODEL, and for renders a JOB")
     import torch
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file
     folder = tempfile.mkdtemp()
-    a.inputs = f"{folder}/inputs"
-    config = json.load(open(f"{a.model}/unet/config.json"))
-    text = json.load(open(f"{a.model}/text_encoder/config.json"))
-    torch.manual_seed(1)
-    save_file({"latents": torch.randn(1, config["in_channels"], a.size, a.size),
-               "text": torch.randn(a.rows, text["max_position_embeddings"], config["cross_attention_dim"])}, a.inputs)
-    if a.work == "render":
-        ours = sega(a)
+    programs = [f for f in glob.glob("target/release/deps/side_by_side-*") if os.access(f, os.X_OK) and not f.endswith(".d")]
+    program = f"{a.bin}/side_by_side" if a.bin else max(programs, key=os.path.getmtime, default=None)
+    a.bin, again = a.bin or "target/release", [*sys.argv]
+    if a.work != "render":
+        a.inputs = f"{folder}/inputs"
+        inputs(a, a.inputs)
+        again += ["--inputs", a.inputs]
+        ours = server([program, a.model, a.inputs, "--device", a.device, "--precision", a.precision, "--threads", a.threads])
     else:
-        programs = [f for f in glob.glob("target/release/deps/side_by_side-*") if os.access(f, os.X_OK) and not f.endswith(".d")]
-        ours = server([max(programs, key=os.path.getmtime), a.model, a.inputs, "--threads", a.threads] + ["--bf16"] * a.bf16)
-    theirs = server([sys.executable, *sys.argv, "--inputs", a.inputs, "--reference"])
-    askers, figures, results = {"ours": ours, "diffusers": theirs}, {"ours": [], "diffusers": []}, {}
+        ours = sega(a)
+    without = [word for word in again if word != "--compile"]
+    askers = {"ours": ours, "diffusers": server([sys.executable, *without, "--reference"])}
+    if a.compile:
+        askers["compiled"] = server([sys.executable, *again, "--reference"])
+    figures, results = {name: [] for name in askers}, {}
     for run in range(a.runs + 1):
         for name, ask in askers.items():
             file = f"{folder}/{name}"
             figures[name].append(ask(a.work, file))
             tensors = load_file(file)
             results[name] = tensors.get("result", tensors.get("latents"))
+    median = lambda name, column: statistics.median(row[column] for row in figures[name][1:])
+    peak = lambda name: max(row[2] for row in figures[name])
     for name, rows in figures.items():
         # The first run is to warm up.
-        wall, processor, peak = zip(*rows[1:])
-        print(f"{name:<10} passed: min {min(wall):9.1f} median {statistics.median(wall):9.1f} ms   processor: median "
-              f"{statistics.median(processor):9.1f} ms   peak {max(peak) / 1024:6.0f} MiB")
-    median = lambda name, column: statistics.median(row[column] for row in figures[name][1:])
-    difference = (results["ours"] - results["diffusers"]).abs().max() / results["diffusers"].abs().max()
-    print(f"ratio of medians: passed {median('ours', 0) / median('diffusers', 0):.2f}, processor {median('ours', 1) / median('diffusers', 1):.2f}, "
-          f"peak {figures['ours'][-1][2] / figures['diffusers'][-1][2]:.2f}; largest difference {difference:.1e}")
+        wall = [row[0] for row in rows[1:]]
+        line = f"{name:<10} passed: min {min(wall):9.1f} median {statistics.median(wall):9.1f} ms   processor: median {median(name, 1):9.1f} ms   peak {peak(name) / 1024:6.0f} MiB"
+        if a.work == "render":
+            line += f"   a step: {median(name, 3) / the_job(a)['steps']:7.1f} ms   first step after {rows[-1 if name == 'ours' else 0][4] / 1e3:.1f} s"
+        print(line)
+    kept = {key: getattr(a, key) for key in ("work", "model", "job", "concepts", "pictures", "pixels", "rows", "size", "device", "precision", "runs")}
+    kept.update({name: dict(milliseconds=median(name, 0), peak_kib=peak(name), sampling=median(name, 3) if a.work == "render" else None) for name in askers})
+    for name in list(askers)[1:]:
+        theirs = results[name]
+        difference = float((results["ours"] - theirs).abs().max() / theirs.abs().max())
+        print(f"ours / {name}: passed {median('ours', 0) / median(name, 0):.2f}, processor {median('ours', 1) / median(name, 1):.2f}, "
+              f"peak {peak('ours') / peak(name):.2f}; largest difference {difference:.1e}")
+        kept[f"ours / {name}"] = dict(passed=median("ours", 0) / median(name, 0), peak=peak("ours") / peak(name), difference=difference)
+    keep(a, kept)
 
 
 if __name__ == "__main__":

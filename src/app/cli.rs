@@ -72,6 +72,10 @@ pub(super) struct RunArgs {
     pub(super) latents: Option<PathBuf>,
     #[command(flatten)]
     pub(super) network: NetworkArgs,
+    /// Where the networks compute: `auto`, `cpu`, `cuda`, `cuda:N` or `metal`; of several, as in `cuda:0,cuda:1`, each
+    /// picture of a list of seeds goes to the next that is free
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device, value_delimiter = ',')]
+    pub(super) device: Vec<DeviceChoice>,
     /// Keep to so much memory, such as `8G`: fewer texts at once where needed, the same picture
     #[arg(long, value_name = "SIZE", value_parser = memory, conflicts_with = "rows")]
     pub(super) memory: Option<u64>,
@@ -109,12 +113,9 @@ pub(super) struct NetworkArgs {
     /// Evaluate at most so many texts at once: less memory, the same picture [default: all]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) rows: Option<u32>,
-    /// The numbers that the networks compute with: f32, f16 or bf16
-    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = precision)]
-    pub(super) precision: Precision,
-    /// Where the networks compute: `auto`, `cpu`, `cuda`, `cuda:N` or `metal`
-    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
-    pub(super) device: DeviceChoice,
+    /// The numbers that the networks compute with: f32, f16 or bf16 [default: f32 on the CPU, f16 on a graphics card]
+    #[arg(long, value_name = "TYPE", value_parser = precision)]
+    pub(super) precision: Option<Precision>,
 }
 
 /// A device by its name.
@@ -173,6 +174,9 @@ pub(super) struct WatchArgs {
     pub(super) no_page: bool,
     #[command(flatten)]
     pub(super) network: NetworkArgs,
+    /// Where the networks compute: `auto`, `cpu`, `cuda`, `cuda:N` or `metal`
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
+    pub(super) device: DeviceChoice,
     /// Show no pictures in the terminal
     #[arg(long)]
     pub(super) no_preview: bool,

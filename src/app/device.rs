@@ -1,20 +1,23 @@
-//! The device of a choice, opened once.
+//! How networks compute, and where.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-
-use crate::engine::EngineError;
+use super::cli::NetworkArgs;
 use crate::engine::device::{Device, DeviceChoice};
+use crate::engine::{EngineError, Precision};
 
-/// Opens a device, or gives the one that it was opened as before: text encoders and networks must be on the same.
-pub(super) fn opened(choice: DeviceChoice) -> Result<Device, EngineError> {
-    static OPENED: Mutex<Option<HashMap<DeviceChoice, Device>>> = Mutex::new(None);
-    let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
-    let opened = opened.get_or_insert_default();
-    if let Some(device) = opened.get(&choice) {
-        return Ok(device.clone());
+/// How the networks of a render compute. Its clones are of one device, as what computes together must be.
+#[derive(Debug, Clone)]
+pub(super) struct Network {
+    pub(super) device: Device,
+    pub(super) precision: Precision,
+    /// The most rows that are evaluated at once.
+    pub(super) rows: Option<u32>,
+}
+
+impl Network {
+    /// Opens a device to compute as the command line says, and in the device's own precision where it does not.
+    pub(super) fn open(args: NetworkArgs, choice: DeviceChoice) -> Result<Self, EngineError> {
+        let device = choice.open()?;
+        let precision = args.precision.unwrap_or_else(|| Precision::usual_on(&device));
+        Ok(Self { device, precision, rows: args.rows })
     }
-    let device = choice.open()?;
-    opened.insert(choice, device.clone());
-    Ok(device)
 }

@@ -3,6 +3,8 @@
 mod cli;
 #[cfg(feature = "engine")]
 mod device;
+#[cfg(feature = "engine")]
+mod dispatch;
 mod explain;
 mod fmt;
 mod hub;
@@ -32,7 +34,7 @@ enum Failure {
     /// A recipe has errors, which are reported, or `fmt --check` found differences.
     Recipe,
     /// The run failed.
-    Run(Box<dyn std::error::Error>),
+    Run(Box<dyn std::error::Error + Send + Sync>),
     /// The user ended it.
     #[cfg_attr(
         not(any(feature = "engine", feature = "hub")),
@@ -41,7 +43,7 @@ enum Failure {
     Interrupted,
 }
 
-impl<E: std::error::Error + 'static> From<E> for Failure {
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::Run(Box::new(error))
     }

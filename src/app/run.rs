@@ -4,22 +4,25 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::Failure;
 use super::cli::RunArgs;
-use super::device::opened;
+use super::device::Network;
+use super::dispatch::share_out;
 use super::hub::find_loras;
 use super::input::{folder_of, is_stdin, load};
 use super::interruption::Interruption;
 use super::report::{Report, steps_per_second};
-use super::session::{KnownModel, LoadedModel, overflow_warning, plan_for};
+use super::session::{KnownModel, LoadedModel, plan_for, remarks};
 use crate::artifact::{self, ArtifactError, Existing, Prepared};
+use crate::engine::device::peak_memory;
 use crate::engine::render::Rendered;
 use crate::engine::{EngineError, Precision};
 use crate::model::hub::Wanted;
+use crate::plan::Plan;
 use crate::quantity::Seed;
 use crate::recipe;
 
@@ -39,12 +42,14 @@ enum OutputError {
 
 /// Renders a recipe: one picture for each seed.
 pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
+    let started = Instant::now();
     let interruption = Interruption::watch(report);
     // First of all: nothing is to be fetched or read for a device that is not there.
-    opened(args.network.device)?;
+    let networks: Vec<Network> =
+        args.device.iter().map(|choice| Network::open(args.network, *choice)).collect::<Result<_, _>>()?;
     let (source, recipe, checked) = load(&args.recipe, report)?;
     let folder = folder_of(&args.recipe);
-    let wanted = Wanted::Model { half: args.network.precision != Precision::F32 };
+    let wanted = Wanted::Model { half: networks.iter().all(|network| network.precision != Precision::F32) };
     let known = KnownModel::read(&recipe, folder, wanted, report, &|| interruption.raised())?;
     let loras = find_loras(&recipe, folder, report, &|| interruption.raised())?;
     let plan = plan_for(&recipe, &known, &checked.file, &source, report)?;
@@ -81,41 +86,28 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
         artifact::may_write(path, existing)?;
     }
 
-    // This thread is one of them, so that none waits while another computes for it.
+    let jobs: Vec<Job> = seeds.iter().zip(&outputs).map(|(&seed, outputs)| Job { seed, outputs }).collect();
     let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.unwrap_or(0).into());
-    threads.use_current_thread().build_global()?;
-    let model = LoadedModel::load(&known, &plan, loras, args.network, args.memory, report)?;
-    for (seed, outputs) in seeds.iter().zip(&outputs) {
-        let bar = report.progress(&outputs.picture.display().to_string(), recipe.steps.get());
-        let began = Instant::now();
-        let mut sampling_seconds = None;
-        let rendered = model.painter.render(&plan, &model.condition, seed.0, &mut |state| {
-            let step = plan.steps.get(state.done()).map(|step| step.step);
-            bar.set_position(step.unwrap_or(recipe.steps.get()) as u64);
-            if step.is_none() {
-                sampling_seconds.get_or_insert_with(|| began.elapsed().as_secs_f64());
-            }
-            if interruption.raised() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-        bar.finish_and_clear();
-        let rendered = rendered.map_err(|error| match error {
-            EngineError::Interrupted => Failure::Interrupted,
-            error => error.into(),
-        })?;
-        let seconds = began.elapsed().as_secs_f64();
-        if rendered.overflowed {
-            report.warning(&format!("{}: {}", outputs.picture.display(), overflow_warning(args.network.precision)));
+    let load = |network: &Network, warn: &mut dyn FnMut(&str)| {
+        LoadedModel::load(&known, &plan, loras.clone(), network.clone(), args.memory, warn)
+    };
+    let steps = recipe.steps.get();
+    let seed_note =
+        |seed: Seed| if drawn { format!(", seed {} (drawn: the recipe has none)", seed.0) } else { String::new() };
+    let finish = |painted: Painted<'_>, report: &mut Report| -> Result<(), Failure> {
+        let Painted { job: Job { seed, outputs }, rendered, precision, times, memory_peak } = painted;
+        let seconds = times.all.as_secs_f64();
+        for remark in remarks(precision, rendered.overflowed, rendered.reduced_rows) {
+            report.warning(&format!("{}: {remark}", outputs.picture.display()));
         }
-
-        let text = recipe::with_seed(&source, *seed);
-        interruption.hold_off(|| outputs.write(&rendered, &text, args.network.precision, existing))?;
-        let seed_note = if drawn { format!(", seed {} (drawn: the recipe has none)", seed.0) } else { String::new() };
+        let text = recipe::with_seed(&source, seed);
+        interruption.hold_off(|| outputs.write(&rendered, &text, precision, existing))?;
         report.remark(&format!(
-            "wrote {}{seed_note}: {}, {} steps in {seconds:.1} s, {}",
+            "wrote {}{}: {}, {steps} steps in {seconds:.1} s, {}",
             outputs.paths().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and "),
+            seed_note(seed),
             plan.size,
-            recipe.steps.get(),
-            steps_per_second(recipe.steps.get() as f64 / sampling_seconds.unwrap_or(seconds)),
+            steps_per_second(steps as f64 / times.sampling.as_secs_f64()),
         ));
         report.item("pictures", || {
             json!({
@@ -124,13 +116,106 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
                 "seed": seed.0,
                 "width": plan.size.width(),
                 "height": plan.size.height(),
-                "precision": args.network.precision.name(),
+                "precision": precision.name(),
                 "seconds": seconds,
+                "sampling_seconds": times.sampling.as_secs_f64(),
+                "first_step_after_seconds": (times.first_step - started).as_secs_f64(),
+                "device_memory_peak": memory_peak,
                 "network_evaluations": plan.rows(),
             })
         });
+        Ok(())
+    };
+
+    if networks.len() == 1 || jobs.len() == 1 {
+        // This thread is one of them, so that none waits while another computes for it.
+        threads.use_current_thread().build_global()?;
+        let network = &networks[0];
+        let model = load(network, &mut |warning| report.warning(warning))?;
+        for job in jobs {
+            let bar = report.progress(&job.outputs.picture.display().to_string(), steps);
+            let painted = paint(&model, &plan, job, network, &interruption, &|done| bar.set_position(done as u64));
+            bar.finish_and_clear();
+            finish(painted?, report)?;
+        }
+        return Ok(());
     }
-    Ok(())
+    threads.build_global()?;
+    let all = format!("{} pictures on {} devices", jobs.len(), networks.len().min(jobs.len()));
+    let bar = report.progress(&all, steps * jobs.len());
+    let (first, mut told) = (report.clone(), report.clone());
+    let ready = |(number, network): (usize, Network)| {
+        // What is to be said of the texts is the same everywhere.
+        let mut report = first.clone();
+        let model = load(&network, &mut |warning| {
+            if number == 0 {
+                report.warning(warning)
+            }
+        })?;
+        Ok((model, network))
+    };
+    let work = |(model, network): &mut (LoadedModel, Network), job| {
+        let before = std::cell::Cell::new(0);
+        paint(model, &plan, job, network, &interruption, &|done| bar.inc((done - before.replace(done)) as u64))
+    };
+    let result = share_out(networks.into_iter().enumerate().collect(), jobs, ready, work, |painted| {
+        bar.suspend(|| finish(painted, &mut told))
+    });
+    bar.finish_and_clear();
+    result
+}
+
+/// A picture that is to be made.
+struct Job<'a> {
+    seed: Seed,
+    outputs: &'a Outputs,
+}
+
+/// A picture that is made.
+struct Painted<'a> {
+    job: Job<'a>,
+    rendered: Rendered,
+    precision: Precision,
+    times: Times,
+    /// The most bytes that tensors have taken on a card so far.
+    memory_peak: Option<u64>,
+}
+
+/// When, and for how long, a picture was made.
+struct Times {
+    all: Duration,
+    /// Without the decoder.
+    sampling: Duration,
+    first_step: Instant,
+}
+
+/// Makes a picture; `step` is told how many steps are done.
+fn paint<'a>(
+    model: &LoadedModel,
+    plan: &Plan,
+    job: Job<'a>,
+    network: &Network,
+    interruption: &Interruption,
+    step: &dyn Fn(usize),
+) -> Result<Painted<'a>, Failure> {
+    let first_step = Instant::now();
+    let mut sampling = None;
+    let end = plan.steps.last().map_or(0, |last| last.step + 1);
+    let rendered = model.painter.render(plan, &model.condition, job.seed.0, &mut |state| {
+        let next = plan.steps.get(state.done());
+        step(next.map_or(end, |next| next.step));
+        if next.is_none() {
+            sampling.get_or_insert_with(|| first_step.elapsed());
+        }
+        if interruption.raised() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    let rendered = rendered.map_err(|error| match error {
+        EngineError::Interrupted => Failure::Interrupted,
+        error => error.into(),
+    })?;
+    let all = first_step.elapsed();
+    let times = Times { all, sampling: sampling.unwrap_or(all), first_step };
+    Ok(Painted { job, rendered, precision: network.precision, times, memory_peak: peak_memory(&network.device) })
 }
 
 /// The files of one picture.

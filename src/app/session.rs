@@ -121,15 +121,14 @@ pub(super) use identity::Stamp;
 #[cfg(feature = "watch")]
 use loaded::{EncodedText, TextReader, load_painter, warnings, weights};
 #[cfg(feature = "engine")]
-pub(super) use loaded::{LoadedModel, overflow_warning};
+pub(super) use loaded::{LoadedModel, remarks};
 #[cfg(feature = "watch")]
 pub(super) use studio::{Order, Painted, Studio, StudioModel};
 
 #[cfg(feature = "engine")]
 mod loaded {
-    use super::{Failure, KnownModel, Report};
-    use crate::app::cli::NetworkArgs;
-    use crate::app::device::opened;
+    use super::{Failure, KnownModel};
+    use crate::app::device::Network;
     use crate::engine::memory::Needs;
     use crate::engine::network::{Condition, TextVectors};
     use crate::engine::render::Painter;
@@ -157,9 +156,21 @@ mod loaded {
         if words.next().is_some() { format!("{}\u{2026}", shown.trim_end()) } else { shown }
     }
 
-    /// What to say of a picture whose decoder overflowed.
-    pub(in crate::app) fn overflow_warning(precision: Precision) -> String {
-        format!("the autoencoder overflows in {}: the picture was decoded in f32", precision.name())
+    /// What to say of how a picture came to be: of a decoder that overflowed, and of texts that did not fit the device at
+    /// once.
+    pub(in crate::app) fn remarks(
+        precision: Precision,
+        overflowed: bool,
+        reduced_rows: Option<usize>,
+    ) -> impl Iterator<Item = String> {
+        let overflow = format!("the autoencoder overflows in {}: the picture was decoded in f32", precision.name());
+        let reduced = reduced_rows.map(|rows| {
+            format!(
+                "the device has not the memory for all texts at once: they are evaluated {rows} at a time; `--rows {rows}` \
+                 does so from the beginning"
+            )
+        });
+        overflowed.then_some(overflow).into_iter().chain(reduced)
     }
 
     /// A text as the text encoders see it.
@@ -194,12 +205,11 @@ mod loaded {
         pub(in crate::app) fn load(
             known: &KnownModel,
             weights: &ModelWeights,
-            network: NetworkArgs,
+            network: &Network,
         ) -> Result<Self, Failure> {
-            let device = opened(network.device)?;
             Ok(Self {
                 tokenizers: Tokenizers::read(&known.files, &known.card)?,
-                encoders: TextEncoders::load_on(&known.card, weights, &device, network.precision)?,
+                encoders: TextEncoders::load_on(&known.card, weights, &network.device, network.precision)?,
             })
         }
 
@@ -223,19 +233,19 @@ mod loaded {
             known: &KnownModel,
             plan: &Plan,
             loras: Vec<LoraFile>,
-            network: NetworkArgs,
+            network: Network,
             memory: Option<u64>,
-            report: &mut Report,
+            warn: &mut dyn FnMut(&str),
         ) -> Result<Self, Failure> {
             let weights = weights(known, loras)?;
             let rows = memory.map(|memory| fitting_rows(known, &weights, plan, network.precision, memory));
-            let network = NetworkArgs { rows: rows.transpose()?.or(network.rows), ..network };
-            let reader = TextReader::load(known, &weights, network)?;
+            let network = Network { rows: rows.transpose()?.or(network.rows), ..network };
+            let reader = TextReader::load(known, &weights, &network)?;
             let texts = plan.texts.iter().map(|text| reader.encode(text, plan)).collect::<Result<Vec<_>, _>>()?;
             drop(reader);
-            warnings(plan, &texts).for_each(|warning| report.warning(&warning));
+            warnings(plan, &texts).for_each(|warning| warn(&warning));
             let texts: Vec<TextVectors> = texts.into_iter().map(|text| text.vectors).collect();
-            let painter = load_painter(known, &weights, network)?;
+            let painter = load_painter(known, &weights, &network)?;
             let condition = painter.condition(plan, &texts)?;
             Ok(Self { painter, condition })
         }
@@ -265,10 +275,9 @@ mod loaded {
     pub(in crate::app) fn load_painter(
         known: &KnownModel,
         weights: &ModelWeights,
-        network: NetworkArgs,
+        network: &Network,
     ) -> Result<Painter, EngineError> {
-        let device = opened(network.device)?;
-        Ok(Painter::load_on(&known.card, weights, &device, network.precision)?.most_rows(network.rows))
+        Ok(Painter::load_on(&known.card, weights, &network.device, network.precision)?.most_rows(network.rows))
     }
 
     /// Where the weights of a model are.

@@ -45,13 +45,11 @@ impl DeviceChoice {
         match self {
             Self::Cpu => Ok(Device::Cpu),
             Self::Auto => {
-                let cuda = || Device::new_cuda(0).ok().filter(|_| cfg!(feature = "cuda"));
+                let cuda = || open_cuda(0).ok().filter(|_| cfg!(feature = "cuda"));
                 let metal = || Device::new_metal(0).ok().filter(|_| cfg!(feature = "metal"));
                 Ok(cuda().or_else(metal).unwrap_or(Device::Cpu))
             }
-            Self::Cuda(number) if cfg!(feature = "cuda") => {
-                Device::new_cuda(number).map_err(|error| missing("CUDA", error))
-            }
+            Self::Cuda(number) if cfg!(feature = "cuda") => open_cuda(number).map_err(|error| missing("CUDA", error)),
             Self::Metal(number) if cfg!(feature = "metal") => {
                 Device::new_metal(number).map_err(|error| missing("Metal", error))
             }
@@ -74,6 +72,24 @@ impl fmt::Display for DeviceChoice {
             Self::Cuda(number) => write!(f, "cuda:{number}"),
             Self::Metal(number) => write!(f, "metal:{number}"),
         }
+    }
+}
+
+fn open_cuda(number: usize) -> candle_core::Result<Device> {
+    let device = Device::new_cuda(number)?;
+    #[cfg(feature = "cuda")]
+    super::cuda::settle(&device)?;
+    Ok(device)
+}
+
+/// The most memory that tensors on a device have taken at once, in bytes, where that is known: on CUDA devices.
+pub fn peak_memory(device: &Device) -> Option<u64> {
+    #[cfg(feature = "cuda")]
+    return super::cuda::peak_memory(device).ok().flatten();
+    #[cfg(not(feature = "cuda"))]
+    {
+        let _ = device;
+        None
     }
 }
 

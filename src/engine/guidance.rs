@@ -1,30 +1,60 @@
-//! Semantic guidance as pure functions on tensors: noise estimates and momenta in, the guided estimate and momenta out.
+//! Semantic guidance as pure functions on tensors: noise estimates, momenta and maps of effects in, the guided estimate, momenta
+//! and maps out.
 //!
 //! Source: arXiv 2301.12247, section 3; which numbers go in is decided by the plan ([`crate::plan::Guidance`]).
 
-#[cfg(feature = "cuda")]
-mod cuda;
+pub mod packed;
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use crate::plan::{Guidance, Term};
 
 /// The momenta between two evaluations, by number. One that has not begun, or that is over, is not there: it is 0.
 pub type Momenta = Vec<Option<Tensor>>;
 
+/// What guidance leaves behind for the next evaluation. A clone shares its tensors, which nothing changes.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    /// The momenta.
+    pub momenta: Momenta,
+    /// Where concepts acted so far: the absolute values of their edits, summed over channels and evaluations, `[height,
+    /// width]` each.
+    pub effects: Vec<Tensor>,
+}
+
 /// Combines the rows of one evaluation into the guided estimate.
 ///
 /// `estimates` has the shape `[rows, channels, height, width]`; `row_of(r)` is the place in it of the plan's row `r`; that a
-/// row is not there is an error.
-/// Returns the estimate, shape `[1, channels, height, width]`, and the momenta for the next evaluation. `edited` is told
-/// each term's edit, of the same shape.
+/// row is not there is an error. `effect_of(t)` is the place among the memory's effects that a term's edit is added to, if
+/// any; new ones come in the order in which they begin.
+/// Returns the estimate, shape `[1, channels, height, width]`, and the memory for the next evaluation. On a CUDA device all
+/// of it is done by two kernels, and nothing waits for them.
 pub fn guide(
     guidance: &Guidance,
     estimates: &Tensor,
     row_of: impl Fn(usize) -> Option<usize>,
-    mut momenta: Momenta,
-    mut edited: impl FnMut(&Term, &Tensor) -> Result<()>,
-) -> Result<(Tensor, Momenta)> {
+    memory: Memory,
+    effect_of: impl Fn(&Term) -> Option<usize>,
+) -> Result<(Tensor, Memory)> {
+    #[cfg(feature = "cuda")]
+    if estimates.device().is_cuda()
+        && let Some(packed) = packed::Packed::new(guidance, estimates.dims4()?, &row_of, &memory, &effect_of)
+    {
+        return cuda::guide(packed, estimates, memory);
+    }
+    guide_plainly(guidance, estimates, row_of, memory, effect_of)
+}
+
+/// By candle's operations, on any device.
+fn guide_plainly(
+    guidance: &Guidance,
+    estimates: &Tensor,
+    row_of: impl Fn(usize) -> Option<usize>,
+    Memory { mut momenta, mut effects }: Memory,
+    effect_of: impl Fn(&Term) -> Option<usize>,
+) -> Result<(Tensor, Memory)> {
     let estimate = |row: usize| match row_of(row) {
         Some(place) => estimates.narrow(0, place, 1),
         None => candle_core::bail!("row {row} takes part in the guidance but was not evaluated"),
@@ -37,7 +67,9 @@ pub fn guide(
     let mut fed: Momenta = vec![None; guidance.momenta.iter().map(|step| step.momentum + 1).max().unwrap_or(0)];
     for term in &guidance.terms {
         let edit = keep_largest(&((estimate(term.row)? - &base)? * term.strength)?, term.rank)?;
-        edited(term, &edit)?;
+        if let Some(place) = effect_of(term) {
+            add_effect(&mut effects, place, &edit)?;
+        }
         if term.direct != 0.0 {
             add(&mut offset, &edit, term.direct)?;
         }
@@ -71,7 +103,17 @@ pub fn guide(
         Some(offset) => (base + offset)?,
         None => base,
     };
-    Ok((guided, momenta))
+    Ok((guided, Memory { momenta, effects }))
+}
+
+/// Adds the absolute values of an edit, summed over its channels, to an effect.
+fn add_effect(effects: &mut Vec<Tensor>, place: usize, edit: &Tensor) -> Result<()> {
+    let share = edit.abs()?.squeeze(0)?.sum(0)?;
+    match effects.get_mut(place) {
+        Some(effect) => *effect = (&*effect + share)?,
+        None => effects.push(share),
+    }
+    Ok(())
 }
 
 /// `sum += factor * tensor`, where no sum is 0.

@@ -1,7 +1,12 @@
 //! Everything that touches tensors. It is told what to do by plain values (a card, a plan) and knows no recipe.
 
+mod arrival;
 pub mod checkpoint;
+pub mod combine;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub mod device;
+pub mod fused;
 pub mod guidance;
 pub mod kernel;
 mod lora;
@@ -10,6 +15,7 @@ pub mod network;
 pub mod noise;
 pub mod preview;
 pub mod render;
+pub mod room;
 pub mod sampler;
 pub mod texts;
 
@@ -118,6 +124,14 @@ pub enum EngineError {
         /// Why not.
         why: String,
     },
+    /// The device has not the memory, whatever is tried.
+    #[error(
+        "the device has not enough memory for {what}; take `--precision f16`, a smaller size or fewer concepts at once, end other programs that use the device, or take `--device cpu`"
+    )]
+    OutOfMemory {
+        /// What it was doing.
+        what: &'static str,
+    },
     /// The render was ended from outside.
     #[error("interrupted")]
     Interrupted,
@@ -153,6 +167,11 @@ impl Precision {
     /// The precision of this word.
     pub fn from_name(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|precision| precision.name() == word)
+    }
+
+    /// What a device computes in where nobody says otherwise: graphics cards are made for 16 bits.
+    pub fn usual_on(device: &Device) -> Self {
+        if device.is_cpu() { Self::F32 } else { Self::F16 }
     }
 
     /// The type of tensors on a device, and the kernels that layers use, of those that may be used. The kernels are for
@@ -213,15 +232,29 @@ impl Model {
         precision: Precision,
         isa: Option<Isa>,
     ) -> Result<Self, EngineError> {
+        let read = || Self::read(card, weights, device, precision, isa);
+        read().map_err(|error| error.while_doing("the model's weights"))
+    }
+
+    fn read(
+        card: &Card,
+        weights: &ModelWeights,
+        device: &Device,
+        precision: Precision,
+        isa: Option<Isa>,
+    ) -> Result<Self, EngineError> {
         let unet = Checkpoint::open(&weights.unet)?;
         let loras = Loras::open(weights)?;
         let tensors = unet.tensors().patched(loras.patches(Part::UNet));
         let half = !card.autoencoder.force_upcast();
         let decoder_precision = if half { precision } else { Precision::F32 };
-        Ok(Self {
+        let model = Self {
             unet: UNet::new(&card.unet, &tensors.parameters(device, precision, isa))?,
             decoder: Self::decoder_for(&card.autoencoder, &weights.vae, device, decoder_precision, isa)?,
-        })
+        };
+        // On a card, which thread uses it next makes no difference then.
+        device.synchronize()?;
+        Ok(model)
     }
 
     /// The decoder alone.

@@ -40,10 +40,8 @@ impl LinearDecoder {
         Ok(solve(normal).map(|shares| Self { shares }))
     }
 
-    /// A picture with a pixel for each place of the latents.
-    pub fn decode(&self, latents: &Tensor) -> Result<Picture, EngineError> {
-        let (_, channels, height, width) = latents.dims4()?;
-        let values: Vec<f32> = latents.flatten_all()?.to_vec1()?;
+    /// A picture with a pixel for each place of the latents, `[channels, height, width]`.
+    pub fn decode(&self, values: &[f32], [channels, height, width]: [usize; 3]) -> Picture {
         let places = height * width;
         let mut planes = vec![0.0; 3 * places];
         for (color, plane) in planes.chunks_mut(places).enumerate() {
@@ -54,7 +52,7 @@ impl LinearDecoder {
                 *pixel = sum as f32;
             }
         }
-        Ok(Picture::from_planes(width, height, &planes))
+        Picture::from_planes(width, height, &planes)
     }
 }
 
@@ -131,13 +129,16 @@ impl Painter {
         }
     }
 
-    /// What a render will become, as far as its last evaluation tells: by the model's own decoder where that is quick, by
+    /// What a render will become, as far as the last evaluation tells that is known to be finite: by the model's own decoder where that is quick, by
     /// `linear` where it is not. `None` before the first evaluation and where nothing can be shown.
     pub fn preview(&self, state: &State, linear: Option<&LinearDecoder>) -> Result<Option<Picture>, EngineError> {
-        let Some(original) = state.original() else { return Ok(None) };
+        let (Some(original), Some(numbers)) = (state.original(), state.original_numbers()) else { return Ok(None) };
         match linear {
             None => self.decode(original),
-            Some(linear) => linear.decode(original).map(Some),
+            Some(linear) => {
+                let (_, channels, height, width) = original.dims4()?;
+                Ok(Some(linear.decode(&numbers?, [channels, height, width])))
+            }
         }
     }
 }

@@ -32,6 +32,8 @@ pub struct Rendered {
     pub picture: Picture,
     /// Whether the decoder overflowed in the painter's precision, so that the picture was decoded in f32.
     pub overflowed: bool,
+    /// How many rows the network evaluates at once since the device had not the memory for more.
+    pub reduced_rows: Option<usize>,
     /// The state at the end.
     pub state: State,
 }
@@ -120,6 +122,7 @@ impl Painter {
             latents_shape: [1, channels, height, width],
             picture,
             overflowed,
+            reduced_rows: self.model.unet.reduced_rows(),
             state,
         })
     }

@@ -58,6 +58,7 @@ impl TextEncoders {
             let at = tensors.parameters(device, precision, isa);
             encoders.push(TextEncoder::new(text, &at)?);
         }
+        device.synchronize()?;
         Ok(Self {
             encoders,
             layer: card.text_layer,

@@ -1,6 +1,6 @@
 """Compares sega with the reference implementation: the same checkpoints, seeds and settings, job by job.
 
-usage: parity.py [--sega PROGRAM] [--work FOLDER] [--vocab FOLDER] [--only NAME] [--single-file]
+usage: parity.py [--sega PROGRAM] [--work FOLDER] [--vocab FOLDER] [--only NAME] [--single-file] [--device DEVICE]
 One command for everything:  "$(tools/reference/setup.sh)" tools/reference/parity.py
 Builds the release program if none is given, makes the checkpoints (random weights, SD 1.x, 2.x and XL shape in miniature), renders every
 job of JOBS with both and prints a line for each: the greatest difference of the final latents relative to their largest value, and the
@@ -237,9 +237,10 @@ class Decisions:
         torch.quantile, torch.where = self.quantile, self.where
 
 
-def run_sega(program, text, out):
+def run_sega(program, text, out, device):
     out.with_suffix(".sega").write_text(text)
-    made = subprocess.run([program, "run", out.with_suffix(".sega"), "-o", out.with_suffix(".png"), "--latents", out.with_suffix(".safetensors"), "--force"],
+    made = subprocess.run([program, "run", out.with_suffix(".sega"), "-o", out.with_suffix(".png"), "--latents", out.with_suffix(".safetensors"), "--force",
+                           "--device", device, "--precision", "f32"],
                           capture_output=True, text=True)
     if made.returncode:
         raise SystemExit(f"{out.name}: exit code {made.returncode}\n{made.stderr}")
@@ -257,6 +258,7 @@ def main():
     p.add_argument("--vocab", type=pathlib.Path, default=here.parents[1] / "models" / "mini" / "tokenizer")
     p.add_argument("--only")
     p.add_argument("--single-file", action="store_true")
+    p.add_argument("--device", default="cpu")
     a = p.parse_args()
     a.work.mkdir(parents=True, exist_ok=True)
     if a.sega is None:
@@ -281,7 +283,7 @@ def main():
             lora.write(checkpoint, job["lora"]["file"], job["lora"]["layout"])
         latents, image = reference(checkpoint, job)
         for rule in ["compat"] + ["edition 1"] * job["edition1"]:
-            ours, picture = run_sega(a.sega, recipe(job, given, rule == "compat"), a.work / job["name"])
+            ours, picture = run_sega(a.sega, recipe(job, given, rule == "compat"), a.work / job["name"], a.device)
             error = apart(ours, latents)
             pixels = float((np.abs(picture - image) <= 1).mean())
             note, explained = "", error

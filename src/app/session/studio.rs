@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::kept::Kept;
-use super::{EncodedText, KnownModel, TextReader, load_painter, overflow_warning, weights};
+use super::{EncodedText, KnownModel, TextReader, load_painter, remarks, weights};
 use crate::app::Failure;
-use crate::app::cli::NetworkArgs;
+use crate::app::device::Network;
 use crate::artifact::Picture;
 use crate::artifact::png::Compressed;
 use crate::engine::EngineError;
@@ -26,7 +26,7 @@ use crate::quantity::Size;
 pub(in crate::app) struct Order {
     known: KnownModel,
     loras: Vec<LoraFile>,
-    pub(in crate::app) network: NetworkArgs,
+    pub(in crate::app) network: Network,
     /// Stands for the model in keys.
     identity: Key,
     pub(in crate::app) plan: Plan,
@@ -39,7 +39,7 @@ impl Order {
     pub(in crate::app) fn new(
         known: KnownModel,
         loras: Vec<LoraFile>,
-        network: NetworkArgs,
+        network: Network,
         plan: Plan,
         warnings: Vec<String>,
     ) -> Result<Self, Failure> {
@@ -200,9 +200,7 @@ impl Studio {
             EngineError::Interrupted => Failure::Interrupted,
             error => error.into(),
         })?;
-        if rendered.overflowed {
-            warnings.push(overflow_warning(order.network.precision));
-        }
+        warnings.extend(remarks(order.network.precision, rendered.overflowed, rendered.reduced_rows));
         let compressed = Arc::new(Compressed::new(&rendered.picture)?);
         let picture = Arc::new(rendered.picture);
         let bytes = rendered.state.bytes() + picture.rgb.len() + compressed.bytes();
@@ -226,8 +224,8 @@ impl Studio {
             }
             let weights = weights(&order.known, order.loras.clone())?;
             let model = StudioModel {
-                reader: TextReader::load(&order.known, &weights, order.network)?,
-                painter: load_painter(&order.known, &weights, order.network)?,
+                reader: TextReader::load(&order.known, &weights, &order.network)?,
+                painter: load_painter(&order.known, &weights, &order.network)?,
                 linear: OnceCell::new(),
                 channels: order.known.card.latent_channels(),
             };

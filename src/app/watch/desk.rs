@@ -14,7 +14,8 @@ use super::screen::Screen;
 use super::view::{Problem, RecipeView, Standing};
 use super::{Ask, Board, Signal};
 use crate::app::Failure;
-use crate::app::cli::{NetworkArgs, WatchArgs};
+use crate::app::cli::WatchArgs;
+use crate::app::device::Network;
 use crate::app::interruption::Interruption;
 use crate::diagnostic::{self, Diagnostics};
 use crate::source::Source;
@@ -36,7 +37,7 @@ pub(super) struct Desk {
     /// The folders that were named: recipes that appear in them are watched too.
     folders: Vec<PathBuf>,
     force: bool,
-    network: NetworkArgs,
+    network: Network,
     system: Option<Folders>,
     /// Which recipes depend on a file, by the names that the system has for it.
     interests: HashMap<PathBuf, Vec<usize>>,
@@ -50,6 +51,7 @@ pub(super) struct Desk {
 impl Desk {
     pub(super) fn new(
         args: &WatchArgs,
+        network: Network,
         easel: Arc<Easel>,
         fetcher: Fetcher,
         board: Arc<Board>,
@@ -61,7 +63,7 @@ impl Desk {
             restless: HashMap::new(),
             folders: args.recipes.iter().filter(|path| path.is_dir()).cloned().collect(),
             force: args.force,
-            network: args.network,
+            network,
             system: None,
             interests: HashMap::new(),
             easel,
@@ -90,7 +92,7 @@ impl Desk {
         if self.entries.iter().any(|entry| entry.path == path) {
             return;
         }
-        let entry = Entry::new(path, output, self.force, self.network);
+        let entry = Entry::new(path, output, self.force, self.network.clone());
         let view = RecipeView { name: entry.name.clone(), ..RecipeView::default() };
         self.entries.push(entry);
         self.board.change(|view_of_all| view_of_all.recipes.push(view));

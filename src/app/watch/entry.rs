@@ -8,7 +8,7 @@ use super::fetch::Absent;
 use super::output::Output;
 use super::short_name;
 use crate::app::Failure;
-use crate::app::cli::NetworkArgs;
+use crate::app::device::Network;
 use crate::app::hub::{self, find_loras_with};
 use crate::app::input::{self, InputError, folder_of};
 use crate::app::run::random_seed;
@@ -26,7 +26,7 @@ pub(super) struct Entry {
     pub(super) name: String,
     output: PathBuf,
     force: bool,
-    network: NetworkArgs,
+    network: Network,
     /// The seed of a recipe that has none, the same as long as it is watched, so that edits can be compared.
     drawn: Seed,
     /// What was read last.
@@ -60,7 +60,7 @@ pub(super) enum Reading {
 }
 
 impl Entry {
-    pub(super) fn new(path: &Path, output: Option<&Path>, force: bool, network: NetworkArgs) -> Self {
+    pub(super) fn new(path: &Path, output: Option<&Path>, force: bool, network: Network) -> Self {
         Self {
             path: path.to_owned(),
             name: short_name(path),
@@ -169,7 +169,7 @@ impl Entry {
             Err(mistake) => return Reading::Broken(source, mistake.into()),
         };
         let warnings = size_warning(&recipe, &known, &plan).into_iter().collect();
-        let order = match Order::new(known, loras, self.network, plan, warnings) {
+        let order = match Order::new(known, loras, self.network.clone(), plan, warnings) {
             Ok(order) => order,
             Err(failure) => return Reading::Failed(failure),
         };

@@ -23,7 +23,7 @@ use std::sync::mpsc;
 
 use super::Failure;
 use super::cli::WatchArgs;
-use super::device::opened;
+use super::device::Network;
 use super::interruption::Interruption;
 use super::report::Report;
 use board::Board;
@@ -77,7 +77,7 @@ pub(super) fn watch(args: &WatchArgs, report: &mut Report) -> Result<(), Failure
     let interruption = Interruption::watch(report);
     report.by_lines();
     check(args)?;
-    opened(args.network.device)?;
+    let network = Network::open(args.network, args.device)?;
     let (signals, inbox) = mpsc::channel();
     let board = Arc::new(Board::new());
     let screen = Arc::new(Screen::new(report.clone(), !args.no_preview));
@@ -92,7 +92,8 @@ pub(super) fn watch(args: &WatchArgs, report: &mut Report) -> Result<(), Failure
         }
     }
     let fetcher = Fetcher::new(signals.clone(), board.clone(), screen.clone(), interruption.clone());
-    let mut desk = Desk::new(args, easel.clone(), fetcher, board.clone(), screen.clone(), interruption.clone());
+    let mut desk =
+        Desk::new(args, network, easel.clone(), fetcher, board.clone(), screen.clone(), interruption.clone());
     desk.listen(signals.clone());
     let restore = keys::listen(signals);
     let painter = {

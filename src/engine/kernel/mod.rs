@@ -3,7 +3,8 @@
 //! Each has a plain twin made of candle's operations in the network's layers, which computes on every device and in
 //! every type, and against which it is tested. What makes these faster: weights are packed once into the order in which
 //! they are read, inputs are read where they lie, what follows a product is done before its outputs leave the
-//! registers, and a product's outer loops keep to the caches. All unsafe code of the crate is here.
+//! registers, and a product's outer loops keep to the caches. All unsafe code of the crate is here and
+//! where kernels for CUDA are launched.
 
 #![allow(
     clippy::needless_range_loop,

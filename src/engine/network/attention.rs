@@ -8,8 +8,10 @@ use super::layers::{Linear, computable, expand_rows, wide};
 use crate::engine::checkpoint::Parameters;
 use crate::engine::kernel::{self, Isa};
 
-/// Scores computed at once, over all rows and heads: 64 MiB of f32. Longer queries are taken in pieces.
+/// Scores computed at once on the CPU, over all rows and heads: 64 MiB of f32. Longer queries are taken in pieces.
 const SCORES: usize = 1 << 24;
+/// The same on a graphics card, which is slow in small pieces: 512 MiB in 16 bits.
+const CARD_SCORES: usize = 1 << 28;
 
 /// Which positions see which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,10 +65,41 @@ impl KeyValue {
 
     /// `queries` `[rows or 1, positions, width]` to `[rows, positions, width]`; a single row asks for all rows.
     pub(super) fn attend(&self, queries: &Tensor, mask: Mask, precision: Precision) -> Result<Tensor> {
+        #[cfg(feature = "flash-attn")]
+        if self.suits_one_kernel(queries)? {
+            return self.attend_by_one_kernel(queries, mask);
+        }
         match self.isa {
             Some(isa) if mask == Mask::None => kernel::attention(isa, queries, &self.keys, &self.values, self.heads),
             _ => self.attend_plainly(queries, mask, precision),
         }
+    }
+
+    /// Whether one kernel can do it all: in 16 bits on a CUDA device, with heads that fit it.
+    #[cfg(feature = "flash-attn")]
+    fn suits_one_kernel(&self, queries: &Tensor) -> Result<bool> {
+        use candle_core::DType;
+        const WIDEST: usize = 256;
+        let width = queries.dim(2)? / self.heads;
+        let half = matches!(queries.dtype(), DType::F16 | DType::BF16) && self.keys.dtype() == queries.dtype();
+        Ok(queries.device().is_cuda() && half && width.is_multiple_of(8) && width <= WIDEST)
+    }
+
+    /// Without a matrix of scores in memory (Dao, arXiv 2307.08691); sums are in f32.
+    #[cfg(feature = "flash-attn")]
+    fn attend_by_one_kernel(&self, queries: &Tensor, mask: Mask) -> Result<Tensor> {
+        let rows = self.rows()?;
+        let (_, positions, width) = queries.dims3()?;
+        let by_heads = |x: &Tensor| {
+            let (rows, positions, _) = x.dims3()?;
+            x.contiguous()?.reshape((rows, positions, self.heads, width / self.heads))
+        };
+        // A single row of queries is read again for every row of keys.
+        let queries = expand_rows(&by_heads(queries)?, rows)?;
+        let (keys, values) = (by_heads(&self.keys)?, by_heads(&self.values)?);
+        let scale = 1.0 / ((width / self.heads) as f32).sqrt();
+        let attended = candle_flash_attn::flash_attn(&queries, &keys, &values, scale, mask == Mask::Causal)?;
+        attended.reshape((rows, positions, width))
     }
 
     fn attend_plainly(&self, queries: &Tensor, mask: Mask, precision: Precision) -> Result<Tensor> {
@@ -77,7 +110,8 @@ impl KeyValue {
         let keys = split_heads(&self.keys, self.heads)?.transpose(1, 2)?;
         let values = split_heads(&self.values, self.heads)?;
 
-        let chunk = (SCORES / (rows * self.heads * self.keys.dim(1)?).max(1)).clamp(1, positions);
+        let scores = if queries.device().is_cpu() { SCORES } else { CARD_SCORES };
+        let chunk = (scores / (rows * self.heads * self.keys.dim(1)?).max(1)).clamp(1, positions);
         let mut pieces = Vec::with_capacity(positions.div_ceil(chunk));
         for start in (0..positions).step_by(chunk) {
             let queries = queries.narrow(1, start, chunk.min(positions - start))?;

@@ -20,6 +20,8 @@ pub struct Decoder {
 
 /// What is worked on at once.
 const STRIP: usize = 32 << 20;
+/// The same on a graphics card, which is slow in small pieces.
+const CARD_STRIP: usize = 1 << 30;
 
 enum Kind {
     Kl(Box<KlDecoder>),
@@ -43,11 +45,11 @@ impl Decoder {
             scaling_factor: card.scaling_factor(),
             statistics: statistics.transpose()?,
             dtype: at.dtype(),
-            strip: STRIP,
+            strip: if at.device().is_cpu() { STRIP } else { CARD_STRIP },
         })
     }
 
-    /// Has the decoder compute in strips of so many bytes instead of 32 MiB: the same picture, to the rounding of sums.
+    /// Has the decoder compute in strips of so many bytes instead of 32 MiB (1 GiB on a graphics card): the same picture, to the rounding of sums.
     pub fn strips_of(self, bytes: usize) -> Self {
         Self { strip: bytes, ..self }
     }
@@ -76,14 +78,23 @@ impl Decoder {
             }
             None => (latents.to_dtype(self.dtype)? / self.scaling_factor)?,
         };
-        let pixels = match &self.decoder {
-            Kind::Kl(decoder) => {
-                let picture = |row| decoder.forward(&latents.narrow(0, row, 1)?, self.strip, go_on);
-                Tensor::cat(&(0..latents.dim(0)?).map(picture).collect::<Built<Vec<_>>>()?, 0)?
-            }
-            Kind::Tiny(decoder) => decoder.forward(&latents)?,
+        let pixels = match self.pixels(&latents, self.strip, go_on) {
+            // In small pieces, before it is given up.
+            Err(error) if error.is_out_of_memory() && self.strip > STRIP => self.pixels(&latents, STRIP, go_on),
+            pixels => pixels,
         };
+        let pixels = pixels.map_err(|error| error.while_doing("decoding the picture"))?;
         // Both give -1 to 1.
         Ok(pixels.to_dtype(DType::F32)?.affine(0.5, 0.5)?)
+    }
+    /// From -1 to 1, in pieces of at most so many bytes.
+    fn pixels(&self, latents: &Tensor, strip: usize, go_on: &mut dyn FnMut() -> Built<()>) -> Built<Tensor> {
+        match &self.decoder {
+            Kind::Kl(decoder) => {
+                let picture = |row| decoder.forward(&latents.narrow(0, row, 1)?, strip, go_on);
+                Ok(Tensor::cat(&(0..latents.dim(0)?).map(picture).collect::<Built<Vec<_>>>()?, 0)?)
+            }
+            Kind::Tiny(decoder) => Ok(decoder.forward(latents)?),
+        }
     }
 }

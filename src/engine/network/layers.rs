@@ -1,10 +1,12 @@
 //! The layers that everything is made of, each by the machine's own kernels or, on other devices and in other types, by
 //! candle's operations.
 
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{D, Result, Tensor};
 
 use super::Built;
 use crate::engine::checkpoint::Parameters;
+pub(super) use crate::engine::fused::wide;
+use crate::engine::fused::{self, Finish};
 use crate::engine::kernel::{self, Geometry, Isa};
 pub(super) use crate::engine::kernel::{After, Moments};
 
@@ -58,18 +60,7 @@ impl Linear {
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Packed(layer) => layer.forward(x, After::default()),
-            Self::Plain { weight, bias } => {
-                let mut shape = x.dims().to_vec();
-                let inputs = shape.pop().unwrap_or(1);
-                shape.push(weight.dim(0)?);
-                let dtype = x.dtype();
-                let y = computable(&x.reshape(((), inputs))?)?.matmul(&computable(weight)?.t()?)?.to_dtype(dtype)?;
-                let y = match bias {
-                    Some(bias) => y.broadcast_add(bias)?,
-                    None => y,
-                };
-                y.reshape(shape)
-            }
+            Self::Plain { weight, bias } => fused::finished_last(&product(x, weight)?, bias.as_ref(), None),
         }
     }
 
@@ -77,15 +68,33 @@ impl Linear {
     pub(super) fn forward_added(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
         match self {
             Self::Packed(layer) => layer.forward(x, After { residual: Some(residual), ..After::default() }),
-            Self::Plain { .. } => self.forward(x)?.broadcast_add(residual),
+            Self::Plain { weight, bias } => fused::finished_last(&product(x, weight)?, bias.as_ref(), Some(residual)),
         }
     }
+}
+
+/// x W^T over the last dimension.
+fn product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let mut shape = x.dims().to_vec();
+    let inputs = shape.pop().unwrap_or(1);
+    shape.push(weight.dim(0)?);
+    let y = computable(&x.reshape(((), inputs))?)?.matmul(&computable(weight)?.t()?)?;
+    y.to_dtype(x.dtype())?.reshape(shape)
 }
 
 /// a * gelu(g) with `[a, g]` = x W^T + b over the last dimension.
 pub(super) enum GatedLinear {
     Packed(kernel::Linear),
-    Plain { value: Linear, gate: Linear },
+    /// On the CPU, where the halves by themselves take less memory.
+    Halves {
+        value: Linear,
+        gate: Linear,
+    },
+    /// On a graphics card: one product, `[2 out, in]` and `[2 out]`.
+    Whole {
+        weight: Tensor,
+        bias: Tensor,
+    },
 }
 
 impl GatedLinear {
@@ -95,17 +104,21 @@ impl GatedLinear {
         if let Some(isa) = at.isa() {
             return Ok(Self::Packed(kernel::Linear::gated(isa, &weight, Some(&bias))?));
         }
+        if !at.device().is_cpu() {
+            return Ok(Self::Whole { weight, bias });
+        }
         let half = |start| {
             Linear::from_tensors(&weight.narrow(0, start, outputs)?, Some(bias.narrow(0, start, outputs)?), None)
         };
-        Ok(Self::Plain { value: half(0)?, gate: half(outputs)? })
+        Ok(Self::Halves { value: half(0)?, gate: half(outputs)? })
     }
 
     /// `[.., in]` to `[.., out]`.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Packed(layer) => layer.forward(x, After::default()),
-            Self::Plain { value, gate } => value.forward(x)? * gate.forward(x)?.gelu_erf()?,
+            Self::Halves { value, gate } => value.forward(x)? * gate.forward(x)?.gelu_erf()?,
+            Self::Whole { weight, bias } => fused::gated(&product(x, weight)?, bias),
         }
     }
 }
@@ -115,7 +128,7 @@ pub(super) enum Conv2d {
     Packed(kernel::Conv2d),
     Plain {
         kernel: Kernel,
-        /// `[1, out, 1, 1]`.
+        /// `[out]`.
         bias: Option<Tensor>,
     },
 }
@@ -166,7 +179,6 @@ impl Conv2d {
         } else {
             Kernel::Direct { weight: weight.clone(), geometry }
         };
-        let bias = bias.map(|bias| bias.reshape((1, outputs, 1, 1))).transpose()?;
         Ok(Self::Plain { kernel, bias })
     }
 
@@ -180,20 +192,26 @@ impl Conv2d {
         match self {
             Self::Packed(layer) => layer.forward(x, None, after),
             Self::Plain { kernel, bias } => {
-                let shift = after.shift.map(|shift| shift.reshape((1, (), 1, 1))).transpose()?;
-                // The bias and the shift in one go.
-                let shift = match (bias, shift) {
-                    (Some(bias), Some(shift)) => Some((bias + shift)?),
-                    (bias, shift) => bias.clone().or(shift),
-                };
-                let mut y = kernel.forward(x)?;
-                if let Some(shift) = shift {
-                    y = y.broadcast_add(&shift)?;
-                }
-                if let Some(residual) = after.residual {
-                    y = y.broadcast_add(residual)?;
-                }
-                if after.relu { y.relu() } else { Ok(y) }
+                let shift = after.shift.map(|shift| shift.unsqueeze(0)).transpose()?;
+                let finish =
+                    Finish { bias: bias.as_ref(), shift: shift.as_ref(), residual: after.residual, relu: after.relu };
+                fused::finished(&kernel.forward(x)?, finish)
+            }
+        }
+    }
+
+    /// The same plus a number for each row and channel, `[rows, out]`, of which a single row stands for all; `x` may have a
+    /// single row, too.
+    pub(super) fn forward_shifted(&self, x: &Tensor, shifts: &Tensor) -> Result<Tensor> {
+        match self {
+            // Of all rows alike: done while the convolution's outputs are at hand.
+            _ if shifts.dim(0)? == 1 => {
+                self.forward_and(x, After { shift: Some(&shifts.squeeze(0)?), ..After::default() })
+            }
+            Self::Packed(_) => shift_rows(&self.forward(x)?, shifts),
+            Self::Plain { kernel, bias } => {
+                let y = expand_rows(&kernel.forward(x)?, shifts.dim(0)?)?;
+                fused::finished(&y, Finish { bias: bias.as_ref(), shift: Some(shifts), ..Finish::default() })
             }
         }
     }
@@ -278,9 +296,9 @@ enum GroupNormKind {
     Packed(kernel::Norm),
     Plain {
         epsilon: f64,
-        /// `[1, channels, 1]`.
+        /// `[channels]`.
         scale: Tensor,
-        /// `[1, channels, 1]`.
+        /// `[channels]`.
         shift: Tensor,
     },
 }
@@ -290,39 +308,27 @@ impl GroupNorm {
         let (scale, shift) = (at.get(channels, "weight")?, at.get(channels, "bias")?);
         let kind = match at.isa() {
             Some(isa) => GroupNormKind::Packed(kernel::Norm::new(isa, epsilon, &scale, &shift)?),
-            None => GroupNormKind::Plain {
-                epsilon,
-                scale: scale.reshape((1, channels, 1))?,
-                shift: shift.reshape((1, channels, 1))?,
-            },
+            None => GroupNormKind::Plain { epsilon, scale, shift },
         };
         Ok(Self { groups, kind })
     }
 
     /// `[rows, channels, height, width]` to the same shape.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        match &self.kind {
-            GroupNormKind::Packed(norm) => norm.group(x, self.groups, false),
-            GroupNormKind::Plain { epsilon, scale, shift } => {
-                let (rows, channels) = (x.dim(0)?, x.dim(1)?);
-                let count = x.elem_count() / (rows * self.groups);
-                // Sums of half-precision numbers overflow.
-                let grouped = wide(&x.reshape((rows, self.groups, count))?)?;
-                let mean = (grouped.sum_keepdim(2)? / count as f64)?;
-                let centred = grouped.broadcast_sub(&mean)?;
-                let variance = (centred.sqr()?.sum_keepdim(2)? / count as f64)?;
-                let factor = (variance + *epsilon)?.sqrt()?.recip()?;
-                let normed = centred.broadcast_mul(&factor)?.to_dtype(x.dtype())?.reshape((rows, channels, ()))?;
-                normed.broadcast_mul(scale)?.broadcast_add(shift)?.reshape(x.shape())
-            }
-        }
+        self.normed(x, false)
     }
 
     /// The same and then silu.
     pub(super) fn forward_silu(&self, x: &Tensor) -> Result<Tensor> {
+        self.normed(x, true)
+    }
+
+    fn normed(&self, x: &Tensor, activated: bool) -> Result<Tensor> {
         match &self.kind {
-            GroupNormKind::Packed(norm) => norm.group(x, self.groups, true),
-            GroupNormKind::Plain { .. } => self.forward(x)?.silu(),
+            GroupNormKind::Packed(norm) => norm.group(x, self.groups, activated),
+            GroupNormKind::Plain { epsilon, scale, shift } => {
+                fused::group_norm(x, self.groups, *epsilon, scale, shift, activated)
+            }
         }
     }
 
@@ -352,7 +358,8 @@ impl GroupNorm {
                     moments.of_groups(self.groups, *epsilon).map(|(m, f)| (m as f32, f as f32)).unzip();
                 let normed = wide(x)?.broadcast_sub(&column(means)?)?.broadcast_mul(&column(factors)?)?;
                 let normed = normed.to_dtype(x.dtype())?;
-                normed.broadcast_mul(&scale.unsqueeze(3)?)?.broadcast_add(&shift.unsqueeze(3)?)?.silu()
+                let column = |numbers: &Tensor| numbers.reshape((1, (), 1, 1));
+                normed.broadcast_mul(&column(scale)?)?.broadcast_add(&column(shift)?)?.silu()
             }
         }
     }
@@ -388,14 +395,6 @@ pub(super) fn computable(x: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() { wide(x) } else { Ok(x.clone()) }
 }
 
-/// Half-precision numbers as f32.
-pub(super) fn wide(x: &Tensor) -> Result<Tensor> {
-    match x.dtype() {
-        DType::F16 | DType::BF16 => x.to_dtype(DType::F32),
-        _ => Ok(x.clone()),
-    }
-}
-
 /// As many rows as `rows`: a single row stands for all.
 pub(super) fn expand_rows(x: &Tensor, rows: usize) -> Result<Tensor> {
     if x.dim(0)? == rows {
@@ -407,7 +406,7 @@ pub(super) fn expand_rows(x: &Tensor, rows: usize) -> Result<Tensor> {
 }
 
 /// A picture `[1 or rows, channels, height, width]` plus a number for each row and channel, `[rows, channels]`.
-pub(super) fn shift_rows(x: &Tensor, shifts: &Tensor) -> Result<Tensor> {
+fn shift_rows(x: &Tensor, shifts: &Tensor) -> Result<Tensor> {
     x.permute((0, 2, 3, 1))?.broadcast_add(&shifts.unsqueeze(1)?.unsqueeze(1)?)?.permute((0, 3, 1, 2))
 }
 

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::Built;
-use super::layers::{After, Conv2d, GroupNorm, Linear, shift_rows};
+use super::layers::{After, Conv2d, GroupNorm, Linear};
 use super::strips::Strips;
 use crate::engine::checkpoint::Parameters;
 
@@ -57,12 +57,7 @@ impl Resnet {
         };
         let normed = self.norm1.forward_silu(x)?;
         let hidden = match &time {
-            // Of all rows alike: done while the convolution's outputs are at hand.
-            Some(shift) if shift.dim(0)? == 1 => {
-                let shift = shift.squeeze(0)?;
-                self.conv1.forward_and(&normed, After { shift: Some(&shift), ..After::default() })?
-            }
-            Some(shifts) => shift_rows(&self.conv1.forward(&normed)?, shifts)?,
+            Some(shifts) => self.conv1.forward_shifted(&normed, shifts)?,
             None => self.conv1.forward(&normed)?,
         };
         let residual = match &self.shortcut {
@@ -76,6 +71,9 @@ impl Resnet {
 
     /// The same without a time, of a picture in strips.
     pub(super) fn forward_strips(&self, x: Strips) -> Result<Strips> {
+        if let Some(whole) = x.on_card() {
+            return Ok(Strips::one(self.forward(whole, None)?, x.bytes()));
+        }
         let hidden = x.normed_and_convolved(&self.norm1, &self.conv1)?;
         let moments = hidden.moments(&self.norm2)?;
         hidden.merge(x, |hidden, x| {

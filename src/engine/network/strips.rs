@@ -39,7 +39,17 @@ impl Strip {
 impl Strips {
     /// A picture as strips of at most so many bytes, where it has enough rows.
     pub(super) fn cut(picture: &Tensor, bytes: usize) -> Result<Self> {
-        Self { strips: vec![picture.clone()], bytes }.finer(1)
+        Self::one(picture.clone(), bytes).finer(1)
+    }
+
+    /// A picture in one piece.
+    pub(super) fn one(picture: Tensor, bytes: usize) -> Self {
+        Self { strips: vec![picture], bytes }
+    }
+
+    /// The most bytes of a strip.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Cut so that no strip takes more than its share of memory where it becomes `growth` times as large.
@@ -80,6 +90,14 @@ impl Strips {
         Ok(Strip { padded: join_rows(&parts)?, above: usize::from(above.is_some()), rows })
     }
 
+    /// The picture, if it is in one piece on a graphics card: its moments need not come to the processor.
+    pub(super) fn on_card(&self) -> Option<&Tensor> {
+        match self.strips.as_slice() {
+            [whole] if !whole.device().is_cpu() => Some(whole),
+            _ => None,
+        }
+    }
+
     /// The moments of the whole picture.
     pub(super) fn moments(&self, norm: &GroupNorm) -> Result<Moments> {
         let [first, others @ ..] = self.strips.as_slice() else { candle_core::bail!("a picture without rows") };
@@ -118,6 +136,9 @@ impl Strips {
 
     /// silu(norm) and then the convolution.
     pub(super) fn normed_and_convolved(&self, norm: &GroupNorm, conv: &Conv2d) -> Result<Self> {
+        if let Some(whole) = self.on_card() {
+            return Ok(Self::one(conv.forward(&norm.forward_silu(whole)?)?, self.bytes));
+        }
         let moments = self.moments(norm)?;
         self.map(|strip| {
             let made = conv.forward(&norm.forward_silu_by(&strip.padded, &moments)?)?;

@@ -11,6 +11,7 @@ use super::text::TextVectors;
 use super::time::TimeEmbedding;
 use super::transformer::SpatialTransformer;
 use crate::engine::checkpoint::Parameters;
+use crate::engine::room::RowLimit;
 use crate::model::card::{MidCard, TransformerCard, UNetCard};
 use crate::quantity::Size;
 
@@ -27,7 +28,7 @@ pub struct UNet {
     norm_out: GroupNorm,
     conv_out: Conv2d,
     projections: TextProjections,
-    most_rows: usize,
+    limit: RowLimit,
     device: Device,
     dtype: DType,
 }
@@ -80,7 +81,7 @@ impl UNet {
             time: TimeEmbedding::new(card, at)?,
             added: card.added.as_ref().map(|added| AddedEmbedding::new(card, added, at)).transpose()?,
             guidance: card.guidance_channels.map(|channels| GuidanceEmbedding::new(card, channels, at)).transpose()?,
-            most_rows: usize::MAX,
+            limit: RowLimit::new(None),
             conv_in,
             down,
             mid,
@@ -95,7 +96,12 @@ impl UNet {
 
     /// Has the network evaluate no more than so many rows at once, which takes less memory and gives the same estimates.
     pub fn most_rows(self, most_rows: usize) -> Self {
-        Self { most_rows, ..self }
+        Self { limit: RowLimit::new(Some(most_rows)), ..self }
+    }
+
+    /// How many rows it evaluates at once since the device had not the memory for more.
+    pub fn reduced_rows(&self) -> Option<usize> {
+        self.limit.reduced()
     }
 
     /// What the network makes of the texts, the size of the picture and the guidance scale, to be used in every step.
@@ -110,12 +116,24 @@ impl UNet {
     ///
     /// `latents` are `[1, channels, height, width]`, the same for all texts, or `[rows, ..]`. If they are the same,
     /// everything before the first text comes in is computed once. The output has the latents' number type, whatever
-    /// the network computes in. `condition` must be this network's own.
+    /// the network computes in. `condition` must be this network's own. Where the device has not the memory for all rows at
+    /// once they are evaluated in chunks.
     pub fn forward(&self, latents: &Tensor, timestep: f64, condition: &Condition, rows: &[usize]) -> Built<Tensor> {
+        self.limit.evaluate(rows.len(), |most| self.in_chunks(latents, timestep, condition, rows, most))
+    }
+
+    fn in_chunks(
+        &self,
+        latents: &Tensor,
+        timestep: f64,
+        condition: &Condition,
+        rows: &[usize],
+        most: usize,
+    ) -> Built<Tensor> {
         let inner = latents.to_dtype(self.dtype)?;
         let mut order = Vec::with_capacity(rows.len());
         let mut outputs = Vec::new();
-        for batch in condition.batches(rows, self.most_rows, &self.device)? {
+        for batch in condition.batches(rows, most, &self.device)? {
             let latents = if inner.dim(0)? == 1 || batch.places.len() == rows.len() && outputs.is_empty() {
                 inner.clone()
             } else {
