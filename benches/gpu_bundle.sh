@@ -9,6 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:-target/gpu-bundle}
 mkdir -p "$folder/bin" "$folder/wheels"
+pwd > "$folder/root"
 
 tools/cuda/build.sh
 built() { python3 -c 'import json, sys
