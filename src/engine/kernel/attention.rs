@@ -1,20 +1,24 @@
-//! Attention without its matrix of scores: softmax(Q K^T / sqrt(d)) V for a block of queries at a time, over blocks of
+//! Attention without its matrix of scores: softmax(Q K^T / sqrt(d)) V for a group of queries at a time, over blocks of
 //! keys, with running maximum and sum (Milakov and Gimelshein, arXiv 1805.02867; Dao et al., arXiv 2205.14135).
+//!
+//! The queries of a group stand side by side in vectors: scores are `[keys][queries]`, and what is attended
+//! `[width][queries]`. So nothing is summed within a vector, and neither keys nor width need be multiples of anything.
 
 use candle_core::{Device, Result, Tensor, bail};
 
-use super::math::exp;
+use super::math::exp2;
 use super::numbers::with_numbers;
+use super::pairs::cells;
 use super::product::accumulate;
-use super::simd::{Isa, Simd, Task};
-use super::threads::{Shared, each, filled, threads_for};
+use super::simd::{Isa, MOST_LANES, Simd, Task};
+use super::threads::{Line, Shared, each, filled, threads_for};
 
-/// Vectors side by side in a panel of keys or values.
+/// Vectors of queries in a group.
 const VECTORS: usize = 2;
-/// Keys whose scores exist at once.
-const KEYS: usize = 512;
-/// Tiles of queries in a block.
-const TILES: usize = 4;
+/// Groups of queries that a job takes through the keys together.
+const GROUPS: usize = 4;
+/// Keys whose scores exist at once: whole tiles of every instruction set.
+const KEYS: usize = 168;
 
 /// Attention for each of `heads`. `queries` are `[rows or 1, positions, width]`, a single row asking for all rows;
 /// `keys` and `values` `[rows, keys, width]`. Gives `[rows, positions, width]`.
@@ -34,7 +38,7 @@ pub(in crate::engine) fn attention(
     let attended = with_numbers(&queries, |q| {
         with_numbers(&keys, |k| {
             with_numbers(&values, |v| {
-                let shape = Shape { rows, positions, count, width: width / heads, heads, lanes: isa.lanes() };
+                let shape = Shape { rows, positions, count, width: width / heads, heads };
                 let row = if query_rows == 1 { 0 } else { queries.stride()[0] };
                 Ok(attend(
                     isa,
@@ -77,107 +81,127 @@ struct Shape {
     /// Of a head.
     width: usize,
     heads: usize,
-    lanes: usize,
-}
-
-impl Shape {
-    /// Numbers of a row's keys of one head, packed: `[panels][width][keys of a panel]`.
-    fn packed_keys(self) -> usize {
-        self.count.next_multiple_of(VECTORS * self.lanes) * self.width
-    }
-
-    /// Numbers of a row's values of one head, packed: `[panels][keys][numbers of a panel]`.
-    fn packed_values(self) -> usize {
-        self.count * self.padded_width()
-    }
-
-    fn padded_width(self) -> usize {
-        self.width.next_multiple_of(self.lanes)
-    }
 }
 
 fn attend(isa: Isa, shape: Shape, queries: Strided<'_>, keys: Strided<'_>, values: Strided<'_>) -> Vec<f32> {
-    let Shape { rows, positions, count, width, heads, .. } = shape;
-    let threads = threads_for(rows * heads * positions * count * width * 2);
-    let (key_size, size) = (shape.packed_keys(), shape.packed_keys() + shape.packed_values());
-    // SAFETY: the jobs are all rows and heads, and each writes its keys and values, padding included.
+    let Shape { rows, positions, count, width, heads } = shape;
+    let pairs = isa.pairs(width);
+    let cell = if pairs { 2 } else { 1 };
+    let threads = threads_for(rows * heads * positions * count * width * 2 / cell);
+    let (key_cells, value_cells) = (count * (width / cell), count.div_ceil(cell) * width);
+    let size = key_cells + value_cells;
+    // SAFETY: the jobs are all rows and heads, and each writes its keys and values.
     let packed = unsafe {
         filled(rows * heads * size, |packed| {
             each(threads, rows * heads, |job| {
-                let (row, head) = (job / heads, job % heads);
-                let packed = std::slice::from_raw_parts_mut(packed.pointer().add(job * size), size);
-                let (packed_keys, packed_values) = packed.split_at_mut(key_size);
-                pack_keys(shape, packed_keys, |key| keys.at(row, key, head * width, width));
-                pack_values(shape, packed_values, |key| values.at(row, key, head * width, width));
+                let (row, start) = (job / heads, job % heads * width);
+                let packed = Shared::pointer(packed).add(job * size);
+                isa.run_product(pairs, Pack { shape, numbers: keys, row, start, turned: false, packed });
+                let packed = packed.add(key_cells);
+                isa.run_product(pairs, Pack { shape, numbers: values, row, start, turned: true, packed });
             });
         })
     };
-    let block = TILES * isa.rows();
+    let block = GROUPS * VECTORS * isa.lanes();
     let blocks = positions.div_ceil(block);
     // SAFETY: the jobs are all rows, heads and blocks of queries, and each writes its outputs.
     unsafe {
         filled(rows * positions * heads * width, |out| {
             each(threads, rows * heads * blocks, |job| {
                 let (row, head, start) = (job / blocks / heads, job / blocks % heads, job % blocks * block);
-                let packed = &packed[(row * heads + head) * size..][..size];
+                let (keys, values) = packed[(row * heads + head) * size..][..size].split_at(key_cells);
                 let length = block.min(positions - start);
-                // The last query of the block is there, and so are those before it.
-                queries.at(row, start + length - 1, head * width, width);
-                isa.run(Block {
-                    shape,
-                    queries: queries.numbers.as_ptr().add(row * queries.row + start * queries.position + head * width),
-                    stride: queries.position,
-                    length,
-                    keys: &packed[..key_size],
-                    values: &packed[key_size..],
-                    out: Shared::pointer(out).add(((row * positions + start) * heads + head) * width),
-                });
+                let out = Shared::pointer(out).add(((row * positions + start) * heads + head) * width);
+                isa.run_product(pairs, Block { shape, queries, row, head, start, length, keys, values, out });
             });
         })
     }
 }
 
-fn pack_keys<'a>(shape: Shape, packed: &mut [f32], of: impl Fn(usize) -> &'a [f32]) {
-    let panel = VECTORS * shape.lanes;
-    for (index, to) in packed.chunks_mut(panel * shape.width).enumerate() {
-        for column in 0..panel {
-            let key = index * panel + column;
-            if key < shape.count {
-                of(key).iter().enumerate().for_each(|(at, x)| to[at * panel + column] = *x);
-            } else {
-                (0..shape.width).for_each(|at| to[at * panel + column] = 0.0);
+/// Makes cells of the keys of a row and head, `[keys][width]`, or of its values, which are turned: `[width][keys]` for each
+/// block of keys.
+struct Pack<'a> {
+    shape: Shape,
+    numbers: Strided<'a>,
+    row: usize,
+    /// The head's first number.
+    start: usize,
+    turned: bool,
+    packed: *mut f32,
+}
+
+impl Task for Pack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Shape { count, width, .. } = self.shape;
+        let key = |key: usize| self.numbers.at(self.row, key, self.start, width);
+        // SAFETY: the caller's promise of room.
+        unsafe {
+            if !self.turned {
+                (0..count).for_each(|at| cells::<S>(key(at), 1.0, self.packed.add(at * (width / S::CELL))));
+                return;
+            }
+            let nothing = vec![0f32; width];
+            for first in (0..count).step_by(KEYS) {
+                let to = self.packed.add(first / S::CELL * width);
+                let keys = KEYS.min(count - first);
+                let stride = keys.div_ceil(S::CELL);
+                for at in (0..keys).step_by(S::CELL) {
+                    let even = key(first + at);
+                    let odd = if at + 1 < keys { key(first + at + 1) } else { &nothing };
+                    for start in (0..width).step_by(S::LANES) {
+                        let some = S::LANES.min(width - start);
+                        let mut column = S::load_some(even.as_ptr().add(start), some);
+                        if S::CELL == 2 {
+                            column = S::pair(column, S::load_some(odd.as_ptr().add(start), some));
+                        }
+                        let mut numbers = [0f32; 16];
+                        S::store(numbers.as_mut_ptr(), column);
+                        for n in 0..some {
+                            *to.add((start + n) * stride + at / S::CELL) = numbers[n];
+                        }
+                    }
+                }
             }
         }
     }
 }
 
-fn pack_values<'a>(shape: Shape, packed: &mut [f32], of: impl Fn(usize) -> &'a [f32]) {
-    let mut start = 0;
-    let mut rest = packed;
-    while start < shape.padded_width() {
-        let panel = (VECTORS * shape.lanes).min(shape.padded_width() - start);
-        let (to, others) = rest.split_at_mut(panel * shape.count);
-        for (key, to) in to.chunks_mut(panel).enumerate() {
-            let from = &of(key)[start..shape.width.min(start + panel)];
-            to[..from.len()].copy_from_slice(from);
-            to[from.len()..].fill(0.0);
-        }
-        start += panel;
-        rest = others;
-    }
-}
-
-/// A block of queries of one head of one row, and all its keys and values.
+/// Some queries of one head of one row, and all its keys and values.
 struct Block<'a> {
     shape: Shape,
-    queries: *const f32,
-    /// From one query to the next.
-    stride: usize,
-    /// Queries in the block.
+    queries: Strided<'a>,
+    row: usize,
+    head: usize,
+    /// The first query.
+    start: usize,
     length: usize,
     keys: &'a [f32],
     values: &'a [f32],
+    /// The first query's.
     out: *mut f32,
+}
+
+/// Calls a tile of `$rows` rows.
+macro_rules! tile_of {
+    ($rows:expr, $S:ty, $tile:ident($product:expr, $other:expr); $($M:literal)*) => {
+        match $rows {
+            $($M => <$S>::call($tile::<$M>($product, $other)),)*
+            rows => unreachable!("no tile has {rows} rows"),
+        }
+    };
+}
+
+/// Where the tiles of so many rows begin and how many rows each has: nearly the same number.
+fn tiles(rows: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let count = rows.div_ceil(most);
+    (0..count).map(move |tile| (rows * tile / count, rows * (tile + 1) / count - rows * tile / count))
+}
+
+fn room(numbers: usize) -> Vec<Line> {
+    vec![Line([0.0; 16]); numbers.div_ceil(16)]
 }
 
 impl Task for Block<'_> {
@@ -185,132 +209,215 @@ impl Task for Block<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        // SAFETY: the caller's promise.
+        let Shape { count, width, .. } = self.shape;
+        let group = VECTORS * S::LANES;
+        let groups = self.length.div_ceil(group);
+        let depth = width / S::CELL;
+        let (mut queries, mut sums) = (room(groups * depth * group), room(groups * width * group));
+        let mut scores = room(KEYS * group);
+        let scores = scores.as_mut_ptr().cast::<f32>();
+        let mut softmax = vec![Softmax::NONE; groups];
+        // SAFETY: there is room for the queries, sums and scores of whole groups; keys and values are there in cells.
         unsafe {
-            match S::ROWS {
-                14 => self.tiled::<S, 14>(),
-                12 => self.tiled::<S, 12>(),
-                6 => self.tiled::<S, 6>(),
-                _ => self.tiled::<S, 4>(),
+            let queries = queries.as_mut_ptr().cast::<f32>();
+            let sums = sums.as_mut_ptr().cast::<f32>();
+            (0..groups).for_each(|at| self.turn_queries::<S>(at, queries.add(at * depth * group)));
+            for first in (0..count).step_by(KEYS) {
+                let keys = KEYS.min(count - first);
+                let key_cells = keys.div_ceil(S::CELL);
+                let block_keys = self.keys.as_ptr().add(first * depth);
+                let block_values = self.values.as_ptr().add(first / S::CELL * width);
+                for at in 0..groups {
+                    let softmax = &mut softmax[at];
+                    let b = queries.add(at * depth * group);
+                    let before = softmax.largest;
+                    for (start, rows) in tiles(keys, S::ROWS) {
+                        let product =
+                            Product { rows: block_keys.add(start * depth), depth, b, out: scores.add(start * group) };
+                        tile_of!(rows, S, Scores(product, &mut softmax.largest); 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+                    }
+                    softmax.take::<S>(&before, scores, keys);
+                    for (start, rows) in tiles(width, S::ROWS) {
+                        let product = Product {
+                            rows: block_values.add(start * key_cells),
+                            depth: key_cells,
+                            b: scores,
+                            out: sums.add((at * width + start) * group),
+                        };
+                        tile_of!(rows, S, Sums(product, &softmax.scale); 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+                    }
+                }
             }
+            (0..groups).for_each(|at| self.finish::<S>(at, &softmax[at].total, sums.add(at * width * group)));
         }
     }
 }
 
 impl Block<'_> {
+    /// Writes a group's queries as `[width][queries]`, scaled so that 2^score is the weight of a key. The last query stands
+    /// in the place of those that are not there.
     #[inline(always)]
-    unsafe fn tiled<S: Simd, const M: usize>(&self) {
-        let Shape { count, width, heads, .. } = self.shape;
-        let panel = VECTORS * S::LANES;
-        let padded = self.shape.padded_width();
-        let tiles = self.length.div_ceil(M);
-        let scale = 1.0 / (width as f32).sqrt();
-        let stored = KEYS.min(count.next_multiple_of(panel));
-        let mut scores = vec![0f32; tiles * M * stored];
-        let mut sums = vec![0f32; tiles * M * padded];
-        let mut largest = [f32::NEG_INFINITY; TILES * 16];
-        let mut totals = [0f32; TILES * 16];
-        // SAFETY: `queries`, `keys`, `values` and `out` hold what the block says; queries beyond its length are
-        // replaced by its last; `scores` and `sums` have room for whole tiles.
-        unsafe {
-            for first in (0..count).step_by(KEYS) {
-                let keys = KEYS.min(count - first);
-                let whole = keys.next_multiple_of(panel);
-                for tile in 0..tiles {
-                    let mut rows = [self.queries; M];
-                    for m in 0..M {
-                        rows[m] = self.queries.add((tile * M + m).min(self.length - 1) * self.stride);
-                    }
-                    for start in (0..whole).step_by(panel) {
-                        let b = self.keys.as_ptr().add((first + start) * width);
-                        let out = scores.as_mut_ptr().add(tile * M * stored + start);
-                        S::call(Tile::<M, 2> { rows, depth: width, b, scale: None, out, stride: stored });
-                    }
-                }
-                let mut scales = [1f32; TILES * 16];
-                for query in 0..self.length {
-                    let scores = &mut scores[query * stored..][..whole];
-                    scores[keys..].fill(f32::NEG_INFINITY);
-                    let mut top = S::splat(largest[query]);
-                    for at in (0..whole).step_by(S::LANES) {
-                        top = S::max(top, S::load(scores.as_ptr().add(at)));
-                    }
-                    let top = S::largest(top);
-                    let mut total = S::splat(0.0);
-                    for at in (0..whole).step_by(S::LANES) {
-                        let x = S::sub(S::load(scores.as_ptr().add(at)), S::splat(top));
-                        let e = exp::<S>(S::mul(x, S::splat(scale)));
-                        total = S::add(total, e);
-                        S::store(scores.as_mut_ptr().add(at), e);
-                    }
-                    // 0 for the first keys, before which there was nothing.
-                    let before = ((largest[query] - top) * scale).exp();
-                    scales[query] = before;
-                    totals[query] = totals[query] * before + S::sum(total);
-                    largest[query] = top;
-                }
-                for tile in 0..tiles {
-                    let mut rows = [scores.as_ptr(); M];
-                    for m in 0..M {
-                        rows[m] = scores.as_ptr().add((tile * M + m) * stored);
-                    }
-                    let scale = Some(scales.as_ptr().add(tile * M));
-                    for start in (0..padded).step_by(panel) {
-                        let narrow = padded - start == S::LANES;
-                        let panel = if narrow { S::LANES } else { panel };
-                        let b = self.values.as_ptr().add(start * count + first * panel);
-                        let out = sums.as_mut_ptr().add(tile * M * padded + start);
-                        if narrow {
-                            S::call(Tile::<M, 1> { rows, depth: keys, b, scale, out, stride: padded });
-                        } else {
-                            S::call(Tile::<M, 2> { rows, depth: keys, b, scale, out, stride: padded });
-                        }
-                    }
+    unsafe fn turn_queries<S: Simd>(&self, group: usize, to: *mut f32) {
+        let Shape { width, .. } = self.shape;
+        let scale = std::f32::consts::LOG2_E / (width as f32).sqrt();
+        let mut row = room(width);
+        let row = row.as_mut_ptr().cast::<f32>();
+        for column in 0..VECTORS * S::LANES {
+            let query = (group * VECTORS * S::LANES + column).min(self.length - 1);
+            let numbers = self.queries.at(self.row, self.start + query, self.head * width, width);
+            // SAFETY: there is room for a group of queries.
+            unsafe {
+                cells::<S>(numbers, scale, row);
+                for at in 0..width / S::CELL {
+                    *to.add(at * VECTORS * S::LANES + column) = *row.add(at);
                 }
             }
-            for query in 0..self.length {
-                let factor = S::splat(1.0 / totals[query]);
-                for at in (0..width).step_by(S::LANES) {
-                    let sum = S::load(sums.as_ptr().add(query * padded + at));
-                    S::store_some(self.out.add(query * heads * width + at), S::mul(sum, factor), width - at);
+        }
+    }
+
+    /// Divides a group's sums by the weights' and writes them, turned back.
+    #[inline(always)]
+    unsafe fn finish<S: Simd>(&self, group: usize, total: &Each, sums: *mut f32) {
+        let Shape { width, heads, .. } = self.shape;
+        let queries = VECTORS * S::LANES;
+        // SAFETY: the group's sums are there, and so are its queries up to the block's length.
+        unsafe {
+            for n in 0..VECTORS {
+                let factor = S::div(S::splat(1.0), S::load(total.as_ptr().add(n * S::LANES)));
+                for at in 0..width {
+                    let sum = sums.add(at * queries + n * S::LANES);
+                    S::store(sum, S::mul(S::load(sum), factor));
+                }
+            }
+            for query in 0..queries.min(self.length - group * queries) {
+                let out = self.out.add((group * queries + query) * heads * width);
+                (0..width).for_each(|at| *out.add(at) = *sums.add(at * queries + query));
+            }
+        }
+    }
+}
+
+/// The numbers of a group's queries, of any instruction set.
+type Each = [f32; VECTORS * MOST_LANES];
+
+/// What is known of a group's queries so far.
+#[derive(Clone)]
+struct Softmax {
+    /// The largest score.
+    largest: Each,
+    /// The sum of the keys' weights, 2^(score - largest).
+    total: Each,
+    /// What sums of earlier weights are to be multiplied by.
+    scale: Each,
+}
+
+impl Softmax {
+    const NONE: Self = Self {
+        largest: [f32::NEG_INFINITY; VECTORS * MOST_LANES],
+        total: [0.0; VECTORS * MOST_LANES],
+        scale: [0.0; VECTORS * MOST_LANES],
+    };
+
+    /// Turns the scores of some keys into weights, in cells, and adds them up.
+    #[inline(always)]
+    unsafe fn take<S: Simd>(&mut self, before: &Each, scores: *mut f32, keys: usize) {
+        // SAFETY: the caller's promise that the scores are there. A cell is written when its numbers have been read.
+        unsafe {
+            let (mut largest, mut total) = ([S::splat(0.0); VECTORS], [S::splat(0.0); VECTORS]);
+            for n in 0..VECTORS {
+                largest[n] = S::load(self.largest.as_ptr().add(n * S::LANES));
+                let scale = exp2::<S>(S::sub(S::load(before.as_ptr().add(n * S::LANES)), largest[n]));
+                total[n] = S::mul(S::load(self.total.as_ptr().add(n * S::LANES)), scale);
+                S::store(self.scale.as_mut_ptr().add(n * S::LANES), scale);
+            }
+            for key in (0..keys).step_by(S::CELL) {
+                for n in 0..VECTORS {
+                    let mut weights = [S::splat(0.0); 2];
+                    for m in 0..S::CELL.min(keys - key) {
+                        let score = S::load(scores.add(((key + m) * VECTORS + n) * S::LANES));
+                        weights[m] = exp2::<S>(S::sub(score, largest[n]));
+                        total[n] = S::add(total[n], weights[m]);
+                    }
+                    let cells = if S::CELL == 2 { S::pair(weights[0], weights[1]) } else { weights[0] };
+                    S::store(scores.add((key / S::CELL * VECTORS + n) * S::LANES), cells);
+                }
+            }
+            for n in 0..VECTORS {
+                S::store(self.total.as_mut_ptr().add(n * S::LANES), total[n]);
+            }
+        }
+    }
+}
+
+/// Some rows of `depth` cells, one after another, times a group of columns.
+struct Product {
+    rows: *const f32,
+    depth: usize,
+    b: *const f32,
+    out: *mut f32,
+}
+
+impl Product {
+    #[inline(always)]
+    unsafe fn add<S: Simd, const M: usize>(&self, sums: &mut [[S::V; VECTORS]; M]) {
+        // SAFETY: the caller's promise that the rows, the columns and the outputs are there.
+        unsafe {
+            let mut rows = [self.rows; M];
+            for m in 0..M {
+                rows[m] = self.rows.add(m * self.depth);
+            }
+            accumulate::<S, M, VECTORS>(sums, &rows, self.depth, self.b);
+            for m in 0..M {
+                for n in 0..VECTORS {
+                    S::store(self.out.add((m * VECTORS + n) * S::LANES), sums[m][n]);
                 }
             }
         }
     }
 }
 
-/// `M` rows times `N` vectors: `out = rows * b`, to which `out` times each row's scale is added if scales are given.
-struct Tile<const M: usize, const N: usize> {
-    rows: [*const f32; M],
-    depth: usize,
-    b: *const f32,
-    scale: Option<*const f32>,
-    out: *mut f32,
-    stride: usize,
-}
+/// `out = rows * b`, and the largest of each column.
+struct Scores<'a, const M: usize>(Product, &'a mut Each);
 
-impl<const M: usize, const N: usize> Task for Tile<M, N> {
+impl<const M: usize> Task for Scores<'_, M> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        // SAFETY: rows, panel and outputs are there, which the block has seen to.
+        // SAFETY: the caller's promise.
         unsafe {
-            let mut sums = [[S::splat(0.0); N]; M];
-            if let Some(scale) = self.scale {
+            let mut sums = [[S::splat(0.0); VECTORS]; M];
+            self.0.add::<S, M>(&mut sums);
+            for n in 0..VECTORS {
+                let largest = self.1.as_mut_ptr().add(n * S::LANES);
+                let mut top = S::load(largest);
                 for m in 0..M {
-                    for n in 0..N {
-                        let before = S::load(self.out.add(m * self.stride + n * S::LANES));
-                        sums[m][n] = S::mul(before, S::splat(*scale.add(m)));
-                    }
+                    top = S::max(top, sums[m][n]);
+                }
+                S::store(largest, top);
+            }
+        }
+    }
+}
+
+/// `out = out * scale + rows * b`, with a scale for each column.
+struct Sums<'a, const M: usize>(Product, &'a Each);
+
+impl<const M: usize> Task for Sums<'_, M> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut sums = [[S::splat(0.0); VECTORS]; M];
+            for n in 0..VECTORS {
+                let scale = S::load(self.1.as_ptr().add(n * S::LANES));
+                for m in 0..M {
+                    sums[m][n] = S::mul(S::load(self.0.out.add((m * VECTORS + n) * S::LANES)), scale);
                 }
             }
-            accumulate::<S, M, N>(&mut sums, &self.rows, self.depth, self.b);
-            for m in 0..M {
-                for n in 0..N {
-                    S::store(self.out.add(m * self.stride + n * S::LANES), sums[m][n]);
-                }
-            }
+            self.0.add::<S, M>(&mut sums);
         }
     }
 }

@@ -20,9 +20,12 @@ mod math;
 mod moments;
 mod norm;
 mod numbers;
+mod pairs;
 mod product;
 mod simd;
 mod stored;
+#[cfg(test)]
+mod tests;
 mod threads;
 mod tiles;
 

@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use super::grid::{Grid, OUTSIDE};
 use super::math::gelu;
+use super::pairs::pairs_of;
 use super::simd::{Isa, MOST_ROWS, Simd, Task};
 use super::stored::Stored;
 use super::threads::{Shared, WORTHWHILE, each, filled, threads_for};
@@ -21,6 +22,8 @@ pub(super) const VECTORS: usize = 2;
 const DEPTH: usize = 4096;
 /// Input numbers that are taken through all panels before the next are, so that they stay in that cache, too.
 const INPUTS: usize = 1 << 18;
+/// Pixels that are taken so at least: each panel's weights are made f32 again for them.
+const PIXELS: usize = 16 * MOST_ROWS;
 
 /// Weights as the kernel reads them: in panels of two vectors of outputs, the taps one after another in each.
 pub(super) struct Packed {
@@ -30,6 +33,8 @@ pub(super) struct Packed {
     pub(super) columns: Columns,
     /// The matrix unit multiplies, in whose order the weights are.
     tiled: bool,
+    /// Inputs and weights are multiplied as cells of two numbers.
+    pairs: bool,
     pub(super) weights: Stored,
     /// In the order of the panels' columns.
     bias: Vec<f32>,
@@ -71,8 +76,11 @@ impl Packed {
         let outputs = if gated { outputs / 2 } else { outputs };
         let columns = Columns { lanes, outputs, gated };
         let tiled = tiles::apply(isa, inputs, columns);
-        let order = |depth: usize, column: usize, width: usize| {
-            if tiled { tiles::place(depth, column) } else { depth * width + column }
+        let pairs = !tiled && isa.pairs(inputs);
+        let order = |depth: usize, column: usize, width: usize| match (tiled, pairs) {
+            (true, _) => tiles::place(depth, column),
+            (_, true) => depth / 2 * 2 * width + column * 2 + depth % 2,
+            _ => depth * width + column,
         };
         let weights = Stored::new(isa.rounds(), weight, inputs, taps, columns, order);
         let mut padded_bias = vec![0.0; columns.padded()];
@@ -83,7 +91,7 @@ impl Packed {
                 }
             }
         }
-        Self { isa, taps, inputs, columns, tiled, weights, bias: padded_bias, zeros: vec![0.0; inputs] }
+        Self { isa, taps, inputs, columns, tiled, pairs, weights, bias: padded_bias, zeros: vec![0.0; inputs] }
     }
 
     /// Numbers of an output pixel.
@@ -94,6 +102,11 @@ impl Packed {
     /// Numbers of an input pixel.
     pub(super) fn inputs(&self) -> usize {
         self.inputs
+    }
+
+    /// Cells of an input pixel.
+    fn cells(&self) -> usize {
+        if self.pairs { self.inputs / 2 } else { self.inputs }
     }
 
     /// Whether places are wanted as a grid.
@@ -131,6 +144,7 @@ impl Packed {
                     let grid = if let Places::Grid(grid) = places { Some(grid) } else { None };
                     tiles::multiply(self, x, grid, pixels, target(out));
                 }
+                _ if self.pairs => self.multiply_by_vectors(&pairs_of(self.isa, x), places, pixels, target(out)),
                 _ => self.multiply_by_vectors(x, places, pixels, target(out)),
             })
         }
@@ -138,12 +152,12 @@ impl Packed {
 
     /// # Safety
     ///
-    /// `x`, places and target are as [`multiply`](Self::multiply) checks them.
+    /// `x`, in cells, places and target are as [`multiply`](Self::multiply) checks them.
     unsafe fn multiply_by_vectors(&self, x: &[f32], places: Places<'_>, pixels: usize, target: Target<'_>) {
-        let each_pixel = self.columns.padded() * self.taps * self.inputs;
+        let each_pixel = self.columns.padded() * self.taps * self.cells();
         let threads = threads_for(pixels * each_pixel);
         let panels = self.columns.panels();
-        let mut chunk = (INPUTS / self.inputs).max(MOST_ROWS);
+        let mut chunk = (INPUTS / self.cells()).max(PIXELS);
         if threads > 1 {
             // Enough jobs to share, none of them too small.
             let wanted = pixels.div_ceil((4 * threads).div_ceil(panels));
@@ -157,7 +171,7 @@ impl Packed {
             let pixels = start..pixels.min(start + chunk);
             // SAFETY: the jobs are all pairs of a chunk of pixels and a panel, and each writes the panel's outputs of
             // these pixels; the rest is the caller's promise.
-            unsafe { self.isa.run(Job { packed: self, panel, pixels, x, table, target }) };
+            unsafe { self.isa.run_product(self.pairs, Job { packed: self, panel, pixels, x, table, target }) };
         });
     }
 }
@@ -221,6 +235,7 @@ struct Job<'a> {
     packed: &'a Packed,
     panel: usize,
     pixels: Range<usize>,
+    /// In cells.
     x: &'a [f32],
     /// For each tap and each of so many pixels the input pixel.
     table: Option<(&'a [u32], usize)>,
@@ -257,7 +272,8 @@ impl Job<'_> {
     #[inline(always)]
     unsafe fn panel<S: Simd, const N: usize>(&self) {
         let tiles = self.pixels.len().div_ceil(S::ROWS);
-        let Packed { taps, inputs, columns, .. } = *self.packed;
+        let Packed { taps, columns, pairs, .. } = *self.packed;
+        let inputs = self.packed.cells();
         // The taps in runs whose weights stay in the cache; gating needs them all at once.
         let step = if columns.gated { taps } else { (DEPTH / inputs).clamp(1, taps) };
         let mut widened = Vec::new();
@@ -266,8 +282,12 @@ impl Job<'_> {
             let start = self.panel * columns.panel() * self.packed.taps * inputs;
             let numbers = N * S::LANES * inputs;
             let range = start + taps.start * numbers..start + taps.end * numbers;
-            // SAFETY: the set is there.
-            let weights = unsafe { self.packed.weights.widen::<S>(range, &mut widened) };
+            let weights = if pairs {
+                self.packed.weights.pairs(2 * range.start)
+            } else {
+                // SAFETY: the set is there.
+                unsafe { self.packed.weights.widen::<S>(range, &mut widened) }
+            };
             for index in 0..tiles {
                 // Tiles of nearly the same number of rows: a last one of a single row would be slow.
                 let at = |index: usize| self.pixels.start + self.pixels.len() * index / tiles;
@@ -378,7 +398,7 @@ struct Tile<'a, const M: usize, const N: usize> {
     inner: Part<'a>,
 }
 
-/// `sums[m][n] += rows[m][k] * b[k][n]` over all `k < depth`.
+/// `sums[m][n] += rows[m][k] * b[k][n]` over all `k < depth`, of cells.
 #[inline(always)]
 pub(super) unsafe fn accumulate<S: Simd, const M: usize, const N: usize>(
     sums: &mut [[S::V; N]; M],
@@ -397,7 +417,7 @@ pub(super) unsafe fn accumulate<S: Simd, const M: usize, const N: usize>(
             for m in 0..M {
                 let x = S::splat(*rows[m].add(k));
                 for n in 0..N {
-                    sums[m][n] = S::fma(x, columns[n], sums[m][n]);
+                    sums[m][n] = S::multiply(x, columns[n], sums[m][n]);
                 }
             }
             b = b.add(N * S::LANES);
@@ -411,7 +431,7 @@ impl<const M: usize, const N: usize> Task for Tile<'_, M, N> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Part { job, taps, weights, start } = self.inner;
-        let inputs = job.packed.inputs;
+        let inputs = job.packed.cells();
         let (is_first, is_last) = (taps.start == 0, taps.end == job.packed.taps);
         // SAFETY: the panel's columns and the pixels' inputs are there, since the caller of the job has checked the
         // lengths; what is written are the panel's outputs of this tile's pixels.

@@ -17,6 +17,8 @@ use super::amx;
 
 /// The rows of the tallest tile of any instruction set.
 pub(super) const MOST_ROWS: usize = 14;
+/// The numbers in the longest vector.
+pub(super) const MOST_LANES: usize = 16;
 
 /// The operations of an instruction set on vectors of [`LANES`](Self::LANES) numbers.
 ///
@@ -29,6 +31,8 @@ pub(super) trait Simd: Copy {
     const LANES: usize;
     /// Rows of a tile of a matrix product that is two vectors wide: as many as the registers hold.
     const ROWS: usize;
+    /// Numbers in a cell, which is what a product multiplies in each lane: one f32, or two bf16 in its place.
+    const CELL: usize = 1;
     /// A vector.
     type V: Copy;
 
@@ -51,9 +55,45 @@ pub(super) trait Simd: Copy {
     /// 2^n, where `biased` is n + 1.5 * 2^23: the integer n then stands in the lowest bits.
     unsafe fn power_of_two(biased: Self::V) -> Self::V;
 
+    /// `sum` and the products of the numbers in each cell of `x` and `w`.
+    #[inline(always)]
+    unsafe fn multiply(x: Self::V, w: Self::V, sum: Self::V) -> Self::V {
+        // SAFETY: the caller's promise.
+        unsafe { Self::fma(x, w, sum) }
+    }
+
+    /// Two vectors as the cells that hold their numbers in order, where cells hold two.
+    #[inline(always)]
+    unsafe fn narrow(_: Self::V, _: Self::V) -> Self::V {
+        unreachable!("cells hold one number")
+    }
+
+    /// Two vectors as cells of a number of each, where cells hold two.
+    #[inline(always)]
+    unsafe fn pair(_: Self::V, _: Self::V) -> Self::V {
+        unreachable!("cells hold one number")
+    }
+
+    /// As many numbers of 16 bits, 5 of them for the exponent.
+    #[inline(always)]
+    unsafe fn load_f16(from: *const u16) -> Self::V {
+        // The exponent's bias grows by 112, which makes normal numbers of the subnormal, too.
+        let factor = f32::from_bits((127 + 112) << 23);
+        let mut buffer = [0f32; MOST_LANES];
+        // SAFETY: the caller gives so many numbers, and no vector is longer than the buffer.
+        unsafe {
+            for at in 0..Self::LANES {
+                let from = *from.add(at);
+                let size = f32::from_bits(u32::from(from & 0x7fff) << 13) * factor;
+                buffer[at] = f32::from_bits(size.to_bits() | u32::from(from & 0x8000) << 16);
+            }
+            Self::load(buffer.as_ptr())
+        }
+    }
+
     #[inline(always)]
     unsafe fn load_some(from: *const f32, count: usize) -> Self::V {
-        let mut buffer = [0f32; 16];
+        let mut buffer = [0f32; MOST_LANES];
         // SAFETY: the caller gives `count` numbers, and no vector is longer than the buffer.
         unsafe {
             if count >= Self::LANES {
@@ -66,7 +106,7 @@ pub(super) trait Simd: Copy {
 
     #[inline(always)]
     unsafe fn store_some(to: *mut f32, v: Self::V, count: usize) {
-        let mut buffer = [0f32; 16];
+        let mut buffer = [0f32; MOST_LANES];
         // SAFETY: as above.
         unsafe {
             if count >= Self::LANES {
@@ -81,19 +121,9 @@ pub(super) trait Simd: Copy {
     unsafe fn sum(v: Self::V) -> f32 {
         // SAFETY: no vector is longer than the buffer.
         unsafe {
-            let mut buffer = [0f32; 16];
+            let mut buffer = [0f32; MOST_LANES];
             Self::store(buffer.as_mut_ptr(), v);
             buffer[..Self::LANES].iter().sum()
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn largest(v: Self::V) -> f32 {
-        // SAFETY: as above.
-        unsafe {
-            let mut buffer = [f32::NEG_INFINITY; 16];
-            Self::store(buffer.as_mut_ptr(), v);
-            buffer[..Self::LANES].iter().copied().fold(f32::NEG_INFINITY, f32::max)
         }
     }
 }
@@ -120,6 +150,9 @@ enum Kind {
     /// AVX-512, and the matrix unit for products.
     #[cfg(target_arch = "x86_64")]
     Amx,
+    /// AVX-512, and its products of bf16 where numbers are rounded to it.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
     #[cfg(target_arch = "x86_64")]
     Avx512,
     #[cfg(target_arch = "x86_64")]
@@ -144,10 +177,15 @@ impl Isa {
             if amx::available() {
                 kinds.push(Kind::Amx);
             }
+            let has_bf16 = is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512bf16");
+            if is_x86_feature_detected!("avx512f") && has_bf16 {
+                kinds.push(Kind::Avx512Bf16);
+            }
             if is_x86_feature_detected!("avx512f") {
                 kinds.push(Kind::Avx512);
             }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            let has_fma = is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+            if is_x86_feature_detected!("avx2") && has_fma {
                 kinds.push(Kind::Avx2);
             }
         }
@@ -182,29 +220,24 @@ impl Isa {
         false
     }
 
+    /// Whether products whose sums have so many terms are of cells that hold two numbers.
+    pub(super) fn pairs(self, terms: usize) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self.kind == Kind::Avx512Bf16 && self.rounds && terms.is_multiple_of(2);
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
     /// Numbers in a vector.
     pub(super) fn lanes(self) -> usize {
         match self.kind {
             #[cfg(target_arch = "x86_64")]
-            Kind::Amx | Kind::Avx512 => x86::Avx512::LANES,
+            Kind::Amx | Kind::Avx512Bf16 | Kind::Avx512 => x86::Avx512::LANES,
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => x86::Avx2::LANES,
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => neon::Neon::LANES,
             Kind::Portable => Portable::LANES,
-        }
-    }
-
-    /// Rows of a tile.
-    pub(super) fn rows(self) -> usize {
-        match self.kind {
-            #[cfg(target_arch = "x86_64")]
-            Kind::Amx | Kind::Avx512 => x86::Avx512::ROWS,
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => x86::Avx2::ROWS,
-            #[cfg(target_arch = "aarch64")]
-            Kind::Neon => neon::Neon::ROWS,
-            Kind::Portable => Portable::ROWS,
         }
     }
 
@@ -218,13 +251,30 @@ impl Isa {
         unsafe {
             match self.kind {
                 #[cfg(target_arch = "x86_64")]
-                Kind::Amx | Kind::Avx512 => x86::Avx512::call(task),
+                Kind::Amx | Kind::Avx512Bf16 | Kind::Avx512 => x86::Avx512::call(task),
                 #[cfg(target_arch = "x86_64")]
                 Kind::Avx2 => x86::Avx2::call(task),
                 #[cfg(target_arch = "aarch64")]
                 Kind::Neon => neon::Neon::call(task),
                 Kind::Portable => Portable::call(task),
             }
+        }
+    }
+
+    /// Like [`run`](Self::run); if `pairs`, which must be what [`pairs`](Self::pairs) says, with cells of two numbers.
+    ///
+    /// # Safety
+    ///
+    /// As above.
+    pub(super) unsafe fn run_product<T: Task>(self, pairs: bool, task: T) -> T::Output {
+        // SAFETY: as above.
+        unsafe {
+            #[cfg(target_arch = "x86_64")]
+            if pairs {
+                return x86::Avx512Bf16::call(task);
+            }
+            let _ = pairs;
+            self.run(task)
         }
     }
 }

@@ -2,7 +2,7 @@
 //! that most people have is half of what f32 takes. They become f32 again, or parts for a matrix unit, panel by panel
 //! when they are used, which costs little beside the product.
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 use rayon::prelude::*;
 
@@ -13,8 +13,23 @@ use super::threads::{Line, WORTHWHILE, want_large_pages};
 /// Numbers of one type.
 pub(super) enum Stored {
     F32(Vec<Line>),
-    F16(Vec<u16>),
-    BF16(Vec<u16>),
+    F16(Halves),
+    BF16(Halves),
+}
+
+/// Numbers of 16 bits that start with a cache line.
+pub(super) struct Halves {
+    lines: Vec<Line>,
+    count: usize,
+}
+
+impl Deref for Halves {
+    type Target = [u16];
+
+    fn deref(&self) -> &[u16] {
+        // SAFETY: a line is 32 of these numbers, and there are lines for all of them.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.count) }
+    }
 }
 
 impl Stored {
@@ -31,20 +46,18 @@ impl Stored {
         let count = columns.padded() * inputs * taps;
         let arrange = Arrange { weight, inputs, taps, columns, order };
         if rounded || all(weight, |x| x.to_bits() & 0xffff == 0) {
-            let mut numbers = room(count, 0);
-            arrange.fill(&mut numbers, nearest_bf16);
-            Self::BF16(numbers)
+            Self::BF16(Halves { lines: arrange.lines(count, nearest_bf16), count })
         } else if all(weight, is_f16) {
-            let mut numbers = room(count, 0);
-            arrange.fill(&mut numbers, exact_f16);
-            Self::F16(numbers)
+            Self::F16(Halves { lines: arrange.lines(count, exact_f16), count })
         } else {
-            let mut lines = room(count.div_ceil(16), Line([0.0; 16]));
-            // SAFETY: the same memory as plain numbers, of which a line is made.
-            let numbers = unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast::<f32>(), count) };
-            arrange.fill(numbers, |x| x);
-            Self::F32(lines)
+            Self::F32(arrange.lines(count, |x| x))
         }
+    }
+
+    /// The numbers from a place on as cells of pairs, which they must be stored for.
+    pub(super) fn pairs(&self, start: usize) -> *const f32 {
+        let Self::BF16(numbers) = self else { unreachable!("pairs are of bf16") };
+        numbers[start..].as_ptr().cast()
     }
 
     /// The numbers of a range as f32: where they are, or in `room`.
@@ -53,7 +66,7 @@ impl Stored {
     ///
     /// The instruction set must be there.
     #[inline(always)]
-    pub(super) unsafe fn widen<S: Simd>(&self, range: Range<usize>, room: &mut Vec<f32>) -> *const f32 {
+    pub(super) unsafe fn widen<S: Simd>(&self, range: Range<usize>, room: &mut Vec<Line>) -> *const f32 {
         let (numbers, is_bf16) = match self {
             Self::F32(lines) => {
                 assert!(range.end <= 16 * lines.len());
@@ -62,19 +75,18 @@ impl Stored {
             Self::F16(numbers) => (numbers, false),
             Self::BF16(numbers) => (numbers, true),
         };
-        room.resize(range.len(), 0.0);
-        // SAFETY: the caller's promise.
-        unsafe { S::call(Widen { from: &numbers[range], is_bf16, to: room }) };
-        room.as_ptr()
+        room.resize(range.len().div_ceil(16), Line([0.0; 16]));
+        let to = room.as_mut_ptr().cast::<f32>();
+        // SAFETY: the caller's promise; the lines are so many numbers at least.
+        unsafe {
+            S::call(Widen {
+                from: &numbers[range.clone()],
+                is_bf16,
+                to: std::slice::from_raw_parts_mut(to, range.len()),
+            })
+        };
+        to.cast_const()
     }
-}
-
-/// So many of one number, to be overwritten.
-fn room<T: Clone>(count: usize, number: T) -> Vec<T> {
-    let mut numbers = Vec::with_capacity(count);
-    want_large_pages(&numbers);
-    numbers.resize(count, number);
-    numbers
 }
 
 fn all(weight: &[f32], holds: impl Fn(f32) -> bool + Sync) -> bool {
@@ -117,6 +129,18 @@ struct Arrange<'a, O> {
 }
 
 impl<O: Fn(usize, usize, usize) -> usize + Sync> Arrange<'_, O> {
+    /// All numbers, converted.
+    fn lines<T: Send>(&self, count: usize, convert: impl Fn(f32) -> T + Sync) -> Vec<Line> {
+        let count_of_lines = (count * size_of::<T>()).div_ceil(64);
+        let mut lines = Vec::with_capacity(count_of_lines);
+        want_large_pages(&lines);
+        lines.resize(count_of_lines, Line([0.0; 16]));
+        // SAFETY: the same memory as so many plain numbers, of which any bits are one.
+        let numbers = unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast::<T>(), count) };
+        self.fill(numbers, convert);
+        lines
+    }
+
     fn fill<T: Send>(&self, numbers: &mut [T], convert: impl Fn(f32) -> T + Sync) {
         let Self { inputs, taps, columns, .. } = *self;
         let depth = inputs * taps;
@@ -153,16 +177,15 @@ impl Task for Widen<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let pairs = self.to.iter_mut().zip(self.from);
         if self.is_bf16 {
+            let pairs = self.to.iter_mut().zip(self.from);
             pairs.for_each(|(to, from)| *to = f32::from_bits(u32::from(*from) << 16));
         } else {
-            // The exponent's bias grows by 112, which makes normal numbers of the subnormal, too.
-            let factor = f32::from_bits((127 + 112) << 23);
-            pairs.for_each(|(to, from)| {
-                let size = f32::from_bits(u32::from(from & 0x7fff) << 13) * factor;
-                *to = f32::from_bits(size.to_bits() | u32::from(from & 0x8000) << 16);
-            });
+            // Panels consist of whole vectors.
+            for (to, from) in self.to.chunks_exact_mut(S::LANES).zip(self.from.chunks_exact(S::LANES)) {
+                // SAFETY: each chunk is a vector.
+                unsafe { S::store(to.as_mut_ptr(), S::load_f16(from.as_ptr())) };
+            }
         }
     }
 }

@@ -1,0 +1,11 @@
+#!/bin/sh
+# The kernels' tests with NEON, on a machine that has none: built for aarch64 and run by an emulator.
+# On Debian, first:
+#     apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static
+#     rustup target add aarch64-unknown-linux-gnu
+# Arguments are cargo's.
+set -eu
+cd "$(dirname "$0")/.."
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -L /usr/aarch64-linux-gnu"
+exec cargo test --locked --target aarch64-unknown-linux-gnu --no-default-features --features engine --lib kernel "$@"
