@@ -43,7 +43,7 @@ fn lied(path: &str, lies: &[(prop::sample::Index, Value)]) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(crate::cases(1500))]
 
     /// A configuration that lies is refused with its file, or gives a card that the weights are then compared with.
     #[test]
@@ -111,7 +111,7 @@ mod with_engine {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(300))]
+        #![proptest_config(crate::cases(300))]
 
         #[test]
         fn tokenizers_with_wrong_bytes(
@@ -142,6 +142,88 @@ mod with_engine {
             uses(tokenizer(&[("merges.txt", text.as_bytes())]))?;
             uses(tokenizer(&[("merges.txt", pairs.join("\n").as_bytes())]))?;
             uses(tokenizer(&[("merges.txt", b"a b"), ("vocab.json", text.as_bytes())]))?;
+        }
+    }
+
+    /// A LoRA of two modules of mini, in one of the layouts.
+    fn lora(peft: bool) -> Vec<u8> {
+        let (prefix, down, up) =
+            if peft { ("unet.", "lora_A", "lora_B") } else { ("lora_unet_", "lora_down", "lora_up") };
+        let module = |name: &str| {
+            let name = if peft { name.to_owned() } else { name.replace('.', "_") };
+            format!("{prefix}{name}")
+        };
+        let tensors: Vec<(String, Vec<usize>, Vec<f32>)> = ["time_embedding.linear_2", "conv_in"]
+            .into_iter()
+            .flat_map(|name| {
+                let inputs = if name == "conv_in" { vec![2, 4, 3, 3] } else { vec![2, 256] };
+                let outputs = if name == "conv_in" { vec![64, 2, 1, 1] } else { vec![256, 2] };
+                let module = module(name);
+                [(down, inputs), (up, outputs)].map(|(matrix, shape)| {
+                    let count = shape.iter().product();
+                    (format!("{module}.{matrix}.weight"), shape, vec![0.01; count])
+                })
+            })
+            .collect();
+        crate::network::serialized(&tensors)
+    }
+
+    proptest! {
+        #![proptest_config(crate::cases(60))]
+
+        /// A LoRA of which some bytes are others, in the header or behind it: an error that names the file, or weights.
+        #[test]
+        fn loras_with_wrong_bytes(
+            peft in any::<bool>(), in_header in any::<bool>(),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
+            cut in any::<prop::sample::Index>(), whole in any::<bool>(),
+        ) {
+            let files = mini();
+            let card = Card::new(&CardTexts::gather(|path| files.text(path)).unwrap()).unwrap();
+            let mut bytes = lora(peft);
+            let header = 8 + u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
+            for (at, byte) in changes {
+                let at = at.index(if in_header { header } else { bytes.len() });
+                bytes[at] = byte;
+            }
+            if !whole {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("x.safetensors");
+            fs::write(&path, bytes).unwrap();
+            let weights = |part| files.weights(part).unwrap();
+            let weights = ModelWeights {
+                unet: weights("unet"),
+                text_encoder: weights("text_encoder"),
+                vae: weights("vae"),
+                loras: vec![sega::model::lora::LoraFile { path, strength: 1.0 }],
+                ..ModelWeights::default()
+            };
+            if let Err(error) = sega::engine::Model::load(&card, &weights, &sega::engine::loading::Loading::new(sega::engine::Precision::F32)) {
+                prop_assert!(error.to_string().contains("x.safetensors"), "{}", error);
+            }
+        }
+
+        /// An index of shards of nonsense.
+        #[test]
+        fn indices_of_nonsense(text in "\\PC{0,60}", names in prop::collection::vec("[a-z./\\\\]{0,12}", 0..4)) {
+            let folder = tempfile::tempdir().unwrap();
+            fs::create_dir(folder.path().join("unet")).unwrap();
+            fs::write(folder.path().join("unet/config.json"), "{}").unwrap();
+            let map: Map<String, Value> = names.iter().enumerate().map(|(at, name)| (at.to_string(), name.as_str().into())).collect();
+            for index in [text, json!({ "weight_map": map }).to_string(), json!({ "weight_map": names }).to_string()] {
+                fs::write(folder.path().join("unet/diffusion_pytorch_model.safetensors.index.json"), index).unwrap();
+                let files = ModelFiles::in_folder(folder.path().to_owned()).unwrap();
+                match files.weights("unet") {
+                    // Only files beside it.
+                    Ok(weights) => for weights in weights {
+                        let Weights::File(path) = weights else { panic!("{weights:?}") };
+                        prop_assert!(path.parent() == Some(&folder.path().join("unet")), "{}", path.display());
+                    },
+                    Err(error) => prop_assert!(error.to_string().contains("diffusion_pytorch_model"), "{}", error),
+                }
+            }
         }
     }
 

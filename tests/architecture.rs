@@ -108,6 +108,13 @@ fn only_the_commands_read_clock_environment_and_arguments() {
     }
 }
 
+/// The system's clock may jump: it is asked for nothing but to tell files apart. What is measured is measured by a clock
+/// that only goes forward.
+#[test]
+fn only_stamps_of_files_know_the_time_of_day() {
+    only_in(&["SystemTime", ".modified()"], |file| file == "app/session/identity.rs");
+}
+
 #[test]
 fn a_plan_holds_no_span_path_or_tensor() {
     for (file, code) in sources().iter().filter(|(file, _)| layer(file) == "plan") {

@@ -4,6 +4,7 @@
 
 mod ids;
 mod program;
+mod replies;
 pub(crate) mod server;
 
 use std::collections::BTreeMap;

@@ -9,6 +9,8 @@ use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use sega::engine::kernel::Isa;
+use sega::engine::limits::Limits;
+use sega::engine::loading::Loading;
 use sega::engine::network::{Condition, TextVectors};
 use sega::engine::texts::TextEncoders;
 use sega::engine::{EngineError, Model, ModelWeights, Precision};
@@ -149,13 +151,16 @@ pub(crate) struct Networks {
 
 impl Networks {
     fn load(card: &Card, weights: &ModelWeights, precision: Precision) -> Result<Self, EngineError> {
-        let encoders = TextEncoders::load(card, weights, precision)?;
-        Ok(Self { encoders, model: Model::load(card, weights, &DEVICE, precision)? })
+        Self::load_by(card, weights, &Loading::new(precision))
     }
 
     fn load_for(card: &Card, weights: &ModelWeights, isa: Option<Isa>) -> Result<Self, EngineError> {
-        let encoders = TextEncoders::load_for(card, weights, Precision::F32, isa)?;
-        Ok(Self { encoders, model: Model::load_for(card, weights, &DEVICE, Precision::F32, isa)? })
+        Self::load_by(card, weights, &Loading::new(Precision::F32).by(isa))
+    }
+
+    fn load_by(card: &Card, weights: &ModelWeights, loading: &Loading<'_>) -> Result<Self, EngineError> {
+        let encoders = TextEncoders::load(card, weights, loading)?;
+        Ok(Self { encoders, model: Model::load(card, weights, loading)? })
     }
 
     pub(crate) fn encode(&self, rows: &[Vec<u32>]) -> Result<Vec<TextVectors>, EngineError> {
@@ -283,8 +288,8 @@ fn rows_do_not_depend_on_each_other() {
         let row = |index: usize| all.narrow(0, index, 1).unwrap();
         assert!(difference(&row(0), &row(1)) > 1e-2, "the text must matter for this test to mean something");
 
-        let few = load(&card, &generated(case)).unwrap().model.unet.most_rows(2);
-        let by_two = few.forward(&latents, 500.0, &condition, &[0, 1, 2]).unwrap();
+        let two = Limits { rows: 2, ..Limits::NONE };
+        let by_two = model.unet.forward_within(two, &latents, 500.0, &condition, &[0, 1, 2]).unwrap();
         assert!(difference(&by_two, &all) < 1e-6, "{case}: two rows at once");
 
         let picked = model.unet.forward(&latents, 500.0, &condition, &[2, 0]).unwrap();
@@ -398,7 +403,7 @@ fn tokens_are_checked() {
     assert!(matches!(model.encoders.encode(&[uneven], None).unwrap_err(), EngineError::TokenCount { .. }));
 }
 
-fn serialized(tensors: &[(String, Vec<usize>, Vec<f32>)]) -> Vec<u8> {
+pub(crate) fn serialized(tensors: &[(String, Vec<usize>, Vec<f32>)]) -> Vec<u8> {
     let bytes: Vec<Vec<u8>> =
         tensors.iter().map(|(.., values)| values.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
     let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use sega::engine::device::DeviceChoice;
+use sega::engine::loading::Loading;
 use sega::engine::render::{Painter, Rendered};
 use sega::engine::texts::TextEncoders;
 use sega::engine::{ModelWeights, Precision};
@@ -52,8 +53,9 @@ impl Mini {
             vae: weights("vae"),
             ..ModelWeights::default()
         };
-        let encoders = TextEncoders::load_on(&card, &weights, &device, Precision::F32).unwrap();
-        let painter = Painter::load_on(&card, &weights, &device, Precision::F32).unwrap();
+        let loading = Loading::new(Precision::F32).on(&device);
+        let encoders = TextEncoders::load(&card, &weights, &loading).unwrap();
+        let painter = Painter::load(&card, &weights, &loading).unwrap();
         Self { tokenizers, encoders, painter }
     }
 

@@ -252,30 +252,43 @@ proptest! {
     }
 }
 
-/// A large decoder asks between its parts whether it is still wanted.
+/// Whatever takes long asks between its parts whether it is still wanted.
 #[test]
-fn a_decoder_can_be_ended() {
+fn networks_and_their_loading_can_be_ended() {
+    use std::cell::Cell;
+
+    use sega::engine::limits::{Limits, Stop};
+    use sega::engine::loading::Loading;
     use sega::engine::{EngineError, Model, Precision};
 
-    use crate::network::{card_in, folder, generated, input};
+    use crate::network::{card_in, folder, generated, input, load};
 
     let card = card_in(&folder("pair"));
-    let model = Model::load(&card, &generated("pair"), &Device::Cpu, Precision::F32).unwrap();
+    let weights = generated("pair");
+    let networks = load(&card, &weights).unwrap();
+    let (model, condition) = (&networks.model, networks.condition(&card));
     let latents = input("latents", (1, card.latent_channels(), 4, 4));
-    let mut asked = 0;
-    model
-        .decoder
-        .decode_while(&latents, &mut || {
-            asked += 1;
-            Ok(())
-        })
-        .unwrap();
-    assert!(asked > 3, "asked {asked} times");
-    let mut left = 2;
-    let ended = model.decoder.decode_while(&latents, &mut || {
-        left -= 1;
-        if left == 0 { Err(EngineError::Interrupted) } else { Ok(()) }
+    let asked = Cell::new(0);
+    let check = |what: &str, least: u32, work: &dyn Fn(Stop<'_>) -> Result<(), EngineError>| {
+        let at_question = |end: u32| {
+            asked.set(0);
+            let stop = || {
+                asked.set(asked.get() + 1);
+                asked.get() == end
+            };
+            work(Stop::when(&stop))
+        };
+        at_question(0).unwrap();
+        let questions = asked.get();
+        assert!(questions >= least, "{what} asked {questions} times");
+        for end in [1, 2, questions] {
+            assert!(matches!(at_question(end), Err(EngineError::Interrupted)), "{what}");
+            assert_eq!(asked.get(), end, "{what} went on after its end");
+        }
+    };
+    check("the decoder", 4, &|stop| model.decoder.decode_until(stop, &latents).map(drop));
+    check("the U-Net", 8, &|stop| {
+        model.unet.forward_within(Limits::until(stop), &latents, 500.0, &condition, &[0, 1]).map(drop)
     });
-    assert!(matches!(ended, Err(EngineError::Interrupted)));
-    assert_eq!(left, 0, "it went on after its end");
+    check("loading", 200, &|stop| Model::load(&card, &weights, &Loading::new(Precision::F32).until(stop)).map(drop));
 }

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use sega::engine::checkpoint::Checkpoint;
+use sega::engine::loading::Loading;
 use sega::engine::{ModelWeights, Precision};
 use sega::model::card::{Card, CardTexts};
 use sega::model::files::{ModelFiles, Weights};
@@ -395,7 +395,8 @@ fn projections_are_turned() {
     let section = Section { prefix: "", naming: Naming::OpenClip };
     let checkpoint = Checkpoint::open(&[Weights::Section { file: path, section }]).unwrap();
     let tensors = checkpoint.tensors();
-    let parameters = tensors.parameters(&Device::Cpu, Precision::F32, None);
+    let loading = Loading::new(Precision::F32).by(None);
+    let parameters = tensors.parameters("text_encoder_2", &loading);
     let turned = parameters.get((3, 2), "text_projection.weight").unwrap();
     assert_eq!(turned.to_vec2::<f32>().unwrap(), [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]);
     let message = parameters.get((2, 3), "text_projection.weight").unwrap_err().to_string();

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use sega::artifact::Picture;
 use sega::engine::device::DeviceChoice;
+use sega::engine::loading::Loading;
 use sega::engine::render::Painter;
 use sega::engine::texts::TextEncoders;
 use sega::engine::{ModelWeights, Precision};
@@ -40,9 +41,9 @@ impl Studio {
             vae: files.weights("vae")?,
             ..ModelWeights::default()
         };
-        let opened = device.open()?;
-        let encoders = TextEncoders::load_on(&card, &weights, &opened, precision)?;
-        let painter = Painter::load_on(&card, &weights, &opened, precision)?;
+        let loading = Loading::new(precision).on(&device.open()?);
+        let encoders = TextEncoders::load(&card, &weights, &loading)?;
+        let painter = Painter::load(&card, &weights, &loading)?;
         Ok(Self { card, tokenizers, encoders, painter, identity: identity(&files, &weights, device, precision)? })
     }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 use candle_core::{Device, Tensor};
 use cpu_time::ProcessTime;
 use sega::engine::kernel::Isa;
+use sega::engine::loading::Loading;
 use sega::engine::noise::NoiseStream;
 use sega::engine::texts::TextEncoders;
 use sega::engine::{Model, ModelWeights, Precision};
@@ -82,8 +83,9 @@ fn compare(options: &Options) -> Result<(), Fault> {
     let device = Device::Cpu;
     let load = |isa, precision| {
         let started = ProcessTime::now();
-        let encoders = TextEncoders::load_for(&card, &weights, precision, isa)?;
-        let model = Model::load_for(&card, &weights, &device, precision, isa)?;
+        let loading = Loading::new(precision).by(isa);
+        let encoders = TextEncoders::load(&card, &weights, &loading)?;
+        let model = Model::load(&card, &weights, &loading)?;
         println!("loaded with {isa:?} in {:.2} s", started.elapsed().as_secs_f64());
         Ok::<_, Fault>((encoders, model))
     };

@@ -16,6 +16,7 @@ use std::time::Instant;
 use candle_core::{Device, Tensor, safetensors};
 use cpu_time::ProcessTime;
 use sega::engine::device::{DeviceChoice, peak_memory};
+use sega::engine::loading::Loading;
 use sega::engine::network::TextVectors;
 use sega::engine::{Model, ModelWeights, Precision};
 use sega::model::card::{Card, CardTexts};
@@ -43,7 +44,7 @@ fn serve(model: &str, inputs: &str, device: &Device, precision: Precision) -> Re
     let files = ModelFiles::locate(model, Path::new("."))?;
     let card = Card::new(&CardTexts::gather(|path| files.text(path))?)?;
     let weights = ModelWeights { unet: files.weights("unet")?, vae: files.weights("vae")?, ..ModelWeights::default() };
-    let model = Model::load(&card, &weights, device, precision)?;
+    let model = Model::load(&card, &weights, &Loading::new(precision).on(device))?;
     let inputs = safetensors::load(inputs, device)?;
     let (latents, text) = (&inputs["latents"], &inputs["text"]);
     let rows: Vec<usize> = (0..text.dim(0)?).collect();

@@ -76,15 +76,9 @@ pub(super) struct RunArgs {
     /// picture of a list of seeds goes to the next that is free
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device, value_delimiter = ',')]
     pub(super) device: Vec<DeviceChoice>,
-    /// Keep to so much memory, such as `8G`: fewer texts at once where needed, the same picture
-    #[arg(long, value_name = "SIZE", value_parser = memory, conflicts_with = "rows")]
-    pub(super) memory: Option<u64>,
     /// Replace files that exist
     #[arg(long)]
     pub(super) force: bool,
-    /// The processor's threads that compute [default: all]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(super) threads: Option<u16>,
 }
 
 /// Bytes as people write them: `8G`, `8 GiB`, `1.5g`, `6000M`.
@@ -113,6 +107,12 @@ pub(super) struct NetworkArgs {
     /// Evaluate at most so many texts at once: less memory, the same picture [default: all]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) rows: Option<u32>,
+    /// Keep to so much memory, such as `8G`: fewer texts at once where needed, the same picture
+    #[arg(long, value_name = "SIZE", value_parser = memory, conflicts_with = "rows")]
+    pub(super) memory: Option<u64>,
+    /// The processor's threads that compute [default: all]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) threads: Option<u16>,
     /// The numbers that the networks compute with: f32, f16 or bf16 [default: f32 on the CPU, f16 on a graphics card]
     #[arg(long, value_name = "TYPE", value_parser = precision)]
     pub(super) precision: Option<Precision>,

@@ -1,5 +1,6 @@
 //! How networks compute, and where.
 
+use super::Failure;
 use super::cli::NetworkArgs;
 use crate::engine::device::{Device, DeviceChoice};
 use crate::engine::{EngineError, Precision};
@@ -11,6 +12,8 @@ pub(super) struct Network {
     pub(super) precision: Precision,
     /// The most rows that are evaluated at once.
     pub(super) rows: Option<u32>,
+    /// The bytes that a render may take.
+    pub(super) memory: Option<u64>,
 }
 
 impl Network {
@@ -18,6 +21,17 @@ impl Network {
     pub(super) fn open(args: NetworkArgs, choice: DeviceChoice) -> Result<Self, EngineError> {
         let device = choice.open()?;
         let precision = args.precision.unwrap_or_else(|| Precision::usual_on(&device));
-        Ok(Self { device, precision, rows: args.rows })
+        Ok(Self { device, precision, rows: args.rows, memory: args.memory })
     }
+}
+
+/// Has this thread compute, together with as many others as are allowed. It is one of them, so that none waits while another
+/// computes for it.
+pub(super) fn compute_here(args: NetworkArgs) -> Result<(), Failure> {
+    Ok(threads(args).use_current_thread().build_global()?)
+}
+
+/// The processor's threads that compute.
+pub(super) fn threads(args: NetworkArgs) -> rayon::ThreadPoolBuilder {
+    rayon::ThreadPoolBuilder::new().num_threads(args.threads.unwrap_or(0).into())
 }

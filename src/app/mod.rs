@@ -45,6 +45,10 @@ enum Failure {
 
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
+        #[cfg(feature = "engine")]
+        if let Some(crate::engine::EngineError::Interrupted) = (&error as &dyn std::any::Any).downcast_ref() {
+            return Self::Interrupted;
+        }
         Self::Run(Box::new(error))
     }
 }

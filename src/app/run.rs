@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::Failure;
 use super::cli::RunArgs;
-use super::device::Network;
+use super::device::{Network, compute_here, threads};
 use super::dispatch::share_out;
 use super::hub::find_loras;
 use super::input::{folder_of, is_stdin, load};
@@ -18,9 +18,11 @@ use super::interruption::Interruption;
 use super::report::{Report, steps_per_second};
 use super::session::{KnownModel, LoadedModel, plan_for, remarks};
 use crate::artifact::{self, ArtifactError, Existing, Prepared};
+use crate::engine::Precision;
 use crate::engine::device::peak_memory;
+use crate::engine::limits::{Limits, Stop};
 use crate::engine::render::Rendered;
-use crate::engine::{EngineError, Precision};
+use crate::engine::sampler::State;
 use crate::model::hub::Wanted;
 use crate::plan::Plan;
 use crate::quantity::Seed;
@@ -87,9 +89,9 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
     }
 
     let jobs: Vec<Job> = seeds.iter().zip(&outputs).map(|(&seed, outputs)| Job { seed, outputs }).collect();
-    let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.unwrap_or(0).into());
     let load = |network: &Network, warn: &mut dyn FnMut(&str)| {
-        LoadedModel::load(&known, &plan, loras.clone(), network.clone(), args.memory, warn)
+        let ended = || interruption.raised();
+        LoadedModel::load(&known, &plan, loras.clone(), network, Stop::when(&ended), warn)
     };
     let steps = recipe.steps.get();
     let seed_note =
@@ -128,8 +130,7 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
     };
 
     if networks.len() == 1 || jobs.len() == 1 {
-        // This thread is one of them, so that none waits while another computes for it.
-        threads.use_current_thread().build_global()?;
+        compute_here(args.network)?;
         let network = &networks[0];
         let model = load(network, &mut |warning| report.warning(warning))?;
         for job in jobs {
@@ -140,7 +141,7 @@ pub(super) fn run(args: &RunArgs, report: &mut Report) -> Result<(), Failure> {
         }
         return Ok(());
     }
-    threads.build_global()?;
+    threads(args.network).build_global()?;
     let all = format!("{} pictures on {} devices", jobs.len(), networks.len().min(jobs.len()));
     let bar = report.progress(&all, steps * jobs.len());
     let (first, mut told) = (report.clone(), report.clone());
@@ -201,18 +202,18 @@ fn paint<'a>(
     let first_step = Instant::now();
     let mut sampling = None;
     let end = plan.steps.last().map_or(0, |last| last.step + 1);
-    let rendered = model.painter.render(plan, &model.condition, job.seed.0, &mut |state| {
+    let ended = || interruption.raised();
+    let mut watch = |state: &State| {
         let next = plan.steps.get(state.done());
         step(next.map_or(end, |next| next.step));
         if next.is_none() {
             sampling.get_or_insert_with(|| first_step.elapsed());
         }
-        if interruption.raised() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    let rendered = rendered.map_err(|error| match error {
-        EngineError::Interrupted => Failure::Interrupted,
-        error => error.into(),
-    })?;
+        if ended() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let limits = Limits { rows: model.rows, stop: Stop::when(&ended) };
+    let begin = model.painter.begin(plan, job.seed.0)?;
+    let rendered = model.painter.render_from(plan, &model.condition, begin, &mut watch, limits)?;
     let all = first_step.elapsed();
     let times = Times { all, sampling: sampling.unwrap_or(all), first_step };
     Ok(Painted { job, rendered, precision: network.precision, times, memory_peak: peak_memory(&network.device) })

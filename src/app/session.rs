@@ -119,7 +119,7 @@ mod studio;
 #[cfg(feature = "watch")]
 pub(super) use identity::Stamp;
 #[cfg(feature = "watch")]
-use loaded::{EncodedText, TextReader, load_painter, warnings, weights};
+use loaded::{EncodedText, TextReader, loading, rows_at_once, warnings, weights};
 #[cfg(feature = "engine")]
 pub(super) use loaded::{LoadedModel, remarks};
 #[cfg(feature = "watch")]
@@ -127,13 +127,17 @@ pub(super) use studio::{Order, Painted, Studio, StudioModel};
 
 #[cfg(feature = "engine")]
 mod loaded {
+    use std::rc::Rc;
+
     use super::{Failure, KnownModel};
     use crate::app::device::Network;
+    use crate::engine::limits::Stop;
+    use crate::engine::loading::Loading;
     use crate::engine::memory::Needs;
     use crate::engine::network::{Condition, TextVectors};
     use crate::engine::render::Painter;
     use crate::engine::texts::TextEncoders;
-    use crate::engine::{EngineError, ModelWeights, Precision};
+    use crate::engine::{ModelWeights, Precision};
     use crate::model::files::FilesError;
     use crate::model::lora::LoraFile;
     use crate::model::prompt::Tokenizers;
@@ -197,20 +201,18 @@ mod loaded {
 
     /// A model's tokenizers and text encoders.
     pub(in crate::app) struct TextReader {
-        tokenizers: Tokenizers,
+        tokenizers: Rc<Tokenizers>,
         encoders: TextEncoders,
     }
 
     impl TextReader {
         pub(in crate::app) fn load(
             known: &KnownModel,
+            tokenizers: Rc<Tokenizers>,
             weights: &ModelWeights,
-            network: &Network,
+            loading: &Loading<'_>,
         ) -> Result<Self, Failure> {
-            Ok(Self {
-                tokenizers: Tokenizers::read(&known.files, &known.card)?,
-                encoders: TextEncoders::load_on(&known.card, weights, &network.device, network.precision)?,
-            })
+            Ok(Self { tokenizers, encoders: TextEncoders::load(&known.card, weights, loading)? })
         }
 
         /// Encodes a text as a plan has it read.
@@ -225,6 +227,8 @@ mod loaded {
     pub(in crate::app) struct LoadedModel {
         pub(in crate::app) painter: Painter,
         pub(in crate::app) condition: Condition,
+        /// How many rows may be evaluated at once.
+        pub(in crate::app) rows: usize,
     }
 
     impl LoadedModel {
@@ -233,51 +237,56 @@ mod loaded {
             known: &KnownModel,
             plan: &Plan,
             loras: Vec<LoraFile>,
-            network: Network,
-            memory: Option<u64>,
+            network: &Network,
+            stop: Stop<'_>,
             warn: &mut dyn FnMut(&str),
         ) -> Result<Self, Failure> {
             let weights = weights(known, loras)?;
-            let rows = memory.map(|memory| fitting_rows(known, &weights, plan, network.precision, memory));
-            let network = Network { rows: rows.transpose()?.or(network.rows), ..network };
-            let reader = TextReader::load(known, &weights, &network)?;
-            let texts = plan.texts.iter().map(|text| reader.encode(text, plan)).collect::<Result<Vec<_>, _>>()?;
+            let loading = loading(network, stop);
+            let rows = rows_at_once(known, &weights, plan, network, &loading, None)?;
+            let tokenizers = Tokenizers::read(&known.files, &known.card)?;
+            let reader = TextReader::load(known, tokenizers.into(), &weights, &loading)?;
+            let mut texts = Vec::with_capacity(plan.texts.len());
+            for text in &plan.texts {
+                stop.check()?;
+                texts.push(reader.encode(text, plan)?);
+            }
             drop(reader);
             warnings(plan, &texts).for_each(|warning| warn(&warning));
             let texts: Vec<TextVectors> = texts.into_iter().map(|text| text.vectors).collect();
-            let painter = load_painter(known, &weights, &network)?;
+            let painter = Painter::load(&known.card, &weights, &loading)?;
             let condition = painter.condition(plan, &texts)?;
-            Ok(Self { painter, condition })
+            Ok(Self { painter, condition, rows })
         }
     }
 
-    /// How many rows of a plan can be evaluated at once within so many bytes.
-    fn fitting_rows(
+    /// How networks are loaded until somebody wants its end.
+    pub(in crate::app) fn loading<'a>(network: &Network, stop: Stop<'a>) -> Loading<'a> {
+        Loading::new(network.precision).on(&network.device).until(stop)
+    }
+
+    /// How many rows of a plan may be evaluated at once: as many as the user says, or as fit into the memory that the user
+    /// allows. A program that keeps its text encoders says what else it keeps, in bytes.
+    pub(in crate::app) fn rows_at_once(
         known: &KnownModel,
         weights: &ModelWeights,
         plan: &Plan,
-        precision: Precision,
-        memory: u64,
-    ) -> Result<u32, Failure> {
-        let needs = Needs::of(&known.card, weights, plan.latents, precision)?;
+        network: &Network,
+        loading: &Loading<'_>,
+        keeps: Option<u64>,
+    ) -> Result<usize, Failure> {
+        let Some(memory) = network.memory else { return Ok(network.rows.map_or(usize::MAX, |rows| rows as usize)) };
+        let needs = Needs::of(&known.card, weights, plan.latents, loading)?;
+        let needs = keeps.map_or(needs, |bytes| needs.keeping(bytes));
         let most = plan.steps.iter().map(|step| step.rows.len()).max().unwrap_or(1);
         let rows = needs.rows_within(memory, most);
         let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30));
         let (given, needed) = (gib(memory), gib(needs.with_rows(1)));
-        let hint = match precision {
+        let hint = match network.precision {
             Precision::F32 => "give more, take a smaller size, or take `--precision bf16`, which halves the weights",
             Precision::F16 | Precision::BF16 => "give more, or take a smaller size",
         };
-        rows.map(|rows| rows as u32).ok_or_else(|| TooLittleMemory { given, needed, hint }.into())
-    }
-
-    /// Reads the weights of what paints.
-    pub(in crate::app) fn load_painter(
-        known: &KnownModel,
-        weights: &ModelWeights,
-        network: &Network,
-    ) -> Result<Painter, EngineError> {
-        Ok(Painter::load_on(&known.card, weights, &network.device, network.precision)?.most_rows(network.rows))
+        rows.ok_or_else(|| TooLittleMemory { given, needed, hint }.into())
     }
 
     /// Where the weights of a model are.

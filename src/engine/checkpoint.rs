@@ -4,17 +4,16 @@
 //! them. A tensor's numbers are read when it is asked for, and nothing else is kept: files are not mapped into memory, whose
 //! pages would count beside those of the network that is made from them.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 
 use candle_core::{DType, Device, Shape, Tensor};
 
-use super::kernel::Isa;
+use super::EngineError;
+use super::kernel::{Format, Isa, read_numbers};
+use super::loading::Loading;
 use super::lora::Patch;
-use super::{EngineError, Precision};
 use crate::model::files::Weights;
 use crate::model::header::{Header, HeaderError, TensorInfo};
 use crate::model::single_file::{Origin, Section};
@@ -109,32 +108,59 @@ impl Source {
             }
         };
         let (start, end) = info.data_offsets;
-        let bytes = self.bytes(start, end - start).map_err(|source| self.unreadable(source))?;
+        let mut bytes = vec![0; end - start];
+        self.fill(&mut bytes, start).map_err(|source| self.unreadable(source))?;
         Ok(Tensor::from_raw_buffer(&bytes, dtype, &info.shape, device)?)
     }
 
-    /// Bytes of the tensors' numbers.
-    fn bytes(&self, start: usize, length: usize) -> std::io::Result<Cow<'static, [u8]>> {
+    /// The same as f32 on the CPU.
+    fn read_wide(&self, isa: Isa, name: &str, info: &TensorInfo) -> Result<Tensor, EngineError> {
+        let format = match info.dtype.as_str() {
+            "F32" => Format::F32,
+            "F16" => Format::F16,
+            "BF16" => Format::BF16,
+            _ => return Ok(self.read(name, info, &Device::Cpu)?.to_dtype(DType::F32)?),
+        };
+        let (start, _) = info.data_offsets;
+        let read = |at: usize, bytes: &mut [u8]| self.fill(bytes, start + at);
+        let numbers = read_numbers(isa, format, info.shape.iter().product(), read);
+        let numbers = numbers.map_err(|source| self.unreadable(source))?;
+        Ok(Tensor::from_vec(numbers, info.shape.as_slice(), &Device::Cpu)?)
+    }
+
+    /// Reads bytes of the tensors' numbers from `start` on.
+    fn fill(&self, bytes: &mut [u8], start: usize) -> std::io::Result<()> {
         let at = self.header.data_start + start as u64;
         match &self.bytes {
             // The header was checked against the length.
-            Bytes::Embedded(all) => Ok(Cow::Borrowed(&all[at as usize..][..length])),
-            Bytes::File(file) => {
-                let mut file = file;
-                let mut bytes = Vec::with_capacity(length);
-                file.seek(SeekFrom::Start(at))?;
-                file.take(length as u64).read_to_end(&mut bytes)?;
-                if bytes.len() < length {
-                    return Err(std::io::ErrorKind::UnexpectedEof.into());
-                }
-                Ok(Cow::Owned(bytes))
-            }
+            Bytes::Embedded(all) => bytes.copy_from_slice(&all[at as usize..][..bytes.len()]),
+            Bytes::File(file) => read_exact_at(file, bytes, at)?,
         }
+        Ok(())
     }
 
     fn unreadable(&self, source: std::io::Error) -> EngineError {
         EngineError::Open { file: self.name.clone(), source }
     }
+}
+
+/// Reads bytes of a file, which other threads may read as well.
+#[cfg(unix)]
+fn read_exact_at(file: &File, bytes: &mut [u8], at: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, at)
+}
+
+/// Reads bytes of a file, which other threads may read as well.
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut bytes: &mut [u8], mut at: u64) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        let count = std::os::windows::fs::FileExt::seek_read(file, bytes, at)?;
+        if count == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        (bytes, at) = (&mut bytes[count..], at + count as u64);
+    }
+    Ok(())
 }
 
 /// The names, types and shapes of one part's weights, and where their bytes are.
@@ -151,10 +177,9 @@ impl<'s> Tensors<'s> {
         Self { patches, ..self }
     }
 
-    /// How many numbers they have together.
-    pub(super) fn numbers(&self) -> u64 {
-        let of = |name: &str| self.shape(name).map_or(0, |shape| shape.iter().map(|side| *side as u64).product());
-        self.names().map(of).sum()
+    /// Whether a LoRA changes the tensor of this name.
+    pub(super) fn adapts(&self, name: &str) -> bool {
+        self.patches.iter().any(|patch| patch.adapts(name))
     }
 
     /// The names of all tensors.
@@ -164,23 +189,34 @@ impl<'s> Tensors<'s> {
 
     /// The shape of a tensor, if it is there.
     pub(super) fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.stored(name).map(|(shape, _)| shape)
+    }
+
+    /// The shape of a tensor and the type of its numbers in the file, if it is there.
+    pub(super) fn stored(&self, name: &str) -> Option<(Vec<usize>, &str)> {
         let (source, origin) = self.places.get(name)?;
         let stored = self.sources[*source].header.tensors.get(&origin.stored)?;
         let mut shape = take(stored, origin)?.shape;
         if origin.transposed {
             shape.reverse();
         }
-        Some(shape)
+        Some((shape, &stored.dtype))
     }
 
-    /// The root of the names; tensors will be loaded onto `device` for computing in `precision`, on the CPU with the
-    /// kernels of the instruction set `isa` where there are any, and otherwise with candle's operations.
-    pub fn parameters<'a>(&'a self, device: &'a Device, precision: Precision, isa: Option<Isa>) -> Parameters<'a> {
-        let (dtype, isa) = precision.computed(device, isa);
-        Parameters { tensors: self, prefix: String::new(), device, dtype, isa }
+    /// The root of the names of a part of a model, from which layers are loaded.
+    pub fn parameters<'a>(&'a self, part: &'a str, loading: &'a Loading<'a>) -> Parameters<'a> {
+        let (dtype, isa) = loading.computed();
+        Parameters { tensors: self, part, prefix: String::new(), loading, dtype, isa }
     }
 
-    fn load(&self, name: &str, expected: &Shape, device: &Device, dtype: DType) -> Result<Tensor, EngineError> {
+    fn load(
+        &self,
+        name: &str,
+        expected: &Shape,
+        device: &Device,
+        dtype: DType,
+        isa: Option<Isa>,
+    ) -> Result<Tensor, EngineError> {
         let missing = || EngineError::MissingTensor { files: self.describe(), tensor: name.to_owned() };
         let (index, origin) = self.places.get(name).ok_or_else(missing)?;
         let source = &self.sources[*index];
@@ -199,7 +235,10 @@ impl<'s> Tensors<'s> {
         if shape != expected.dims() {
             return Err(wrong_shape(&shape));
         }
-        let mut tensor = source.read(&origin.stored, &taken, device)?;
+        let mut tensor = match isa {
+            Some(isa) => source.read_wide(isa, &origin.stored, &taken)?,
+            None => source.read(&origin.stored, &taken, device)?,
+        };
         if origin.transposed {
             tensor = tensor.t()?.contiguous()?;
         }
@@ -240,8 +279,9 @@ fn take(stored: &TensorInfo, origin: &Origin) -> Option<TensorInfo> {
 #[derive(Clone)]
 pub struct Parameters<'a> {
     tensors: &'a Tensors<'a>,
+    part: &'a str,
     prefix: String,
-    device: &'a Device,
+    loading: &'a Loading<'a>,
     dtype: DType,
     isa: Option<Isa>,
 }
@@ -264,12 +304,36 @@ impl Parameters<'_> {
 
     /// The tensor of this name here, if it has this shape.
     pub fn get(&self, shape: impl Into<Shape>, name: &str) -> Result<Tensor, EngineError> {
-        self.tensors.load(&self.path(name), &shape.into(), self.device, self.dtype)
+        self.loading.stop.check()?;
+        self.tensors.load(&self.path(name), &shape.into(), self.device(), self.dtype, self.isa)
+    }
+
+    /// The layer that `make` makes of the tensors here, unless it is there already.
+    pub(super) fn layer<T: Clone + Send + Sync + 'static>(
+        &self,
+        make: impl FnOnce() -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        Self::layer_of(std::slice::from_ref(self), make)
+    }
+
+    /// The same of the tensors at several positions.
+    pub(super) fn layer_of<T: Clone + Send + Sync + 'static>(
+        positions: &[Self],
+        make: impl FnOnce() -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let adapted = |at: &Self| at.tensors.adapts(&at.path("weight"));
+        match positions {
+            [first, ..] if !positions.iter().any(adapted) => {
+                let names: Vec<&str> = positions.iter().map(|at| at.prefix.as_str()).collect();
+                first.loading.shared(&format!("{} {}", first.part, names.join(" ")), make)
+            }
+            _ => make(),
+        }
     }
 
     /// Where tensors are loaded onto.
     pub fn device(&self) -> &Device {
-        self.device
+        &self.loading.device
     }
 
     /// The type that tensors are loaded as.

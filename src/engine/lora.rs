@@ -113,6 +113,11 @@ impl Lora {
 }
 
 impl Patch<'_> {
+    /// Whether the LoRA has something for the tensor of this name.
+    pub(super) fn adapts(&self, tensor: &str) -> bool {
+        self.lora.adapted.contains_key(&(self.part, tensor.to_owned()))
+    }
+
     /// What is added to the tensor of this name, in f32 and of its shape; `None` where the LoRA leaves it alone.
     pub(super) fn difference(
         &self,

@@ -1,9 +1,12 @@
 //! How much memory a render takes: estimates from the card, the size of the picture and the headers of the weights.
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, Tensors};
+use super::loading::Loading;
+use super::lora::Loras;
 use super::{EngineError, ModelWeights, Precision};
-use crate::model::card::{AutoencoderCard, Card, KlCard, TinyCard, UNetCard};
+use crate::model::card::{AutoencoderCard, Card, KlCard, TextCard, TinyCard, UNetCard};
 use crate::model::files::Weights;
+use crate::model::lora::Part;
 
 /// What the program and its threads take by themselves, and what is worked on at once by layers that go through a picture
 /// in pieces.
@@ -23,33 +26,47 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// What a render of latents `[channels, height, width]` needs.
+    /// What a render of latents `[channels, height, width]` needs by networks that are loaded so.
     pub fn of(
         card: &Card,
         weights: &ModelWeights,
         [_, height, width]: [usize; 3],
-        precision: Precision,
+        loading: &Loading<'_>,
     ) -> Result<Self, EngineError> {
-        // Where only the multiplied numbers are rounded to bf16, those between the layers are f32.
-        let (bytes, between) = match precision {
-            Precision::F32 => (4, 4),
-            Precision::F16 => (2, 2),
-            Precision::BF16 => (2, 4),
+        let loras = Loras::open(weights)?;
+        let of_part = |files: &[Weights], part, loading: &Loading<'_>, tables: Option<&TextCard>| {
+            let checkpoint = Checkpoint::open(files)?;
+            let tensors = checkpoint.tensors();
+            let tensors = match part {
+                Some(part) => tensors.patched(loras.patches(part)),
+                None => tensors,
+            };
+            Ok::<u64, EngineError>(of_weights(&tensors, loading, tables))
         };
+        let parts = [(Part::TextEncoder, &weights.text_encoder), (Part::TextEncoder2, &weights.text_encoder_2)];
+        let mut texts = 0;
+        for (text, (part, files)) in card.text_encoders().zip(parts) {
+            texts += of_part(files, Some(part), loading, Some(text))?;
+        }
         let upcast = card.autoencoder.force_upcast();
-        let (decoder, in_decoder) = if upcast { (4, 4) } else { (bytes, between) };
-        let numbers = |files: &[Weights]| Ok::<u64, EngineError>(Checkpoint::open(files)?.tensors().numbers());
-        let texts = numbers(&weights.text_encoder)? + numbers(&weights.text_encoder_2)?;
+        let for_decoder = if upcast { loading.in_precision(Precision::F32) } else { loading.clone() };
+        let networks = of_part(&weights.unet, Some(Part::UNet), loading, None)?;
+        let decoder = of_part(&weights.vae, None, &for_decoder, None)?;
         let decoding = match &card.autoencoder {
             AutoencoderCard::Kl(card) => of_decoder(card, height, width),
             AutoencoderCard::Tiny(card) => of_tiny(card, height, width),
         };
         Ok(Self {
-            texts: bytes * texts,
-            networks: bytes * numbers(&weights.unet)? + decoder * numbers(&weights.vae)?,
-            row: between * of_row(&card.unet, height, width),
-            decoding: in_decoder * decoding,
+            texts,
+            networks: networks + decoder,
+            row: between(loading) * of_row(&card.unet, height, width),
+            decoding: between(&for_decoder) * decoding,
         })
+    }
+
+    /// The same of a program that keeps the text encoders, and so many bytes of other things.
+    pub fn keeping(self, bytes: u64) -> Self {
+        Self { texts: 0, networks: self.networks + self.texts + bytes, ..self }
     }
 
     /// What a render takes that evaluates so many rows at once.
@@ -63,6 +80,28 @@ impl Needs {
     pub fn rows_within(&self, bytes: u64, rows: usize) -> Option<usize> {
         (1..=rows).rev().find(|&rows| self.with_rows(rows) <= bytes)
     }
+}
+
+/// The bytes of a number between the layers. Where only what is multiplied is rounded to bf16, it is an f32.
+fn between(loading: &Loading<'_>) -> u64 {
+    loading.computed().0.size_in_bytes() as u64
+}
+
+/// The bytes that weights take in memory, those of an encoder of pictures, which nobody reads, left out. The kernels keep
+/// what they multiply in the narrowest type that holds it exactly: what a file has in 16 bits, unless a LoRA changes it.
+/// Tables of a text encoder are not multiplied.
+fn of_weights(tensors: &Tensors<'_>, loading: &Loading<'_>, tables: Option<&TextCard>) -> u64 {
+    let (dtype, isa) = loading.computed();
+    let of = |name: &str| {
+        let (shape, stored) = tensors.stored(name)?;
+        let numbers: u64 = shape.iter().map(|side| *side as u64).product();
+        let is_table =
+            |text: &TextCard| shape == [text.vocabulary, text.width] || shape == [text.max_tokens, text.width];
+        let multiplied = isa.is_some() && shape.len() > 1 && !tables.is_some_and(is_table);
+        let narrow = loading.precision == Precision::BF16 || matches!(stored, "F16" | "BF16") && !tensors.adapts(name);
+        Some(numbers * if multiplied && narrow { 2 } else { dtype.size_in_bytes() as u64 })
+    };
+    tensors.names().filter(|name| !name.starts_with("encoder.")).filter_map(of).sum()
 }
 
 /// The numbers that exist at once while the U-Net evaluates a row: all skips, and what its widest block works on.

@@ -9,6 +9,8 @@ pub mod device;
 pub mod fused;
 pub mod guidance;
 pub mod kernel;
+pub mod limits;
+pub mod loading;
 mod lora;
 pub mod memory;
 pub mod network;
@@ -19,13 +21,12 @@ pub mod room;
 pub mod sampler;
 pub mod texts;
 
-use candle_core::{DType, Device};
-
 use crate::model::card::{AutoencoderCard, Card};
 use crate::model::files::Weights;
 use crate::model::lora::{LoraError, LoraFile, Part};
+use candle_core::Device;
 use checkpoint::Checkpoint;
-use kernel::Isa;
+use loading::Loading;
 use lora::Loras;
 use network::{Decoder, UNet};
 
@@ -173,18 +174,6 @@ impl Precision {
     pub fn usual_on(device: &Device) -> Self {
         if device.is_cpu() { Self::F32 } else { Self::F16 }
     }
-
-    /// The type of tensors on a device, and the kernels that layers use, of those that may be used. The kernels are for
-    /// f32 on the CPU, and round to bf16 what they multiply where that is wanted; elsewhere layers are made of candle's
-    /// operations.
-    fn computed(self, device: &Device, isa: Option<Isa>) -> (DType, Option<Isa>) {
-        match (self, isa.filter(|_| device.is_cpu())) {
-            (Self::F32, isa) => (DType::F32, isa),
-            (Self::BF16, Some(isa)) => (DType::F32, Some(isa.rounding())),
-            (Self::BF16, None) => (DType::BF16, None),
-            (Self::F16, _) => (DType::F16, None),
-        }
-    }
 }
 
 /// Where the weights of each part are. A part that is cut into shards has several.
@@ -211,70 +200,28 @@ pub struct Model {
 }
 
 impl Model {
-    /// Builds the networks that `card` describes and reads their weights as numbers of this precision. The decoder stays in
-    /// f32 where its card says that it overflows in half precision. On the CPU, except in f16, the layers use the kernels of
-    /// the fastest instruction set that the machine has.
-    pub fn load(
-        card: &Card,
-        weights: &ModelWeights,
-        device: &Device,
-        precision: Precision,
-    ) -> Result<Self, EngineError> {
-        Self::load_for(card, weights, device, precision, Some(Isa::best()))
+    /// Builds the networks that `card` describes and reads their weights. The decoder stays in f32 where its card says that
+    /// it overflows in half precision.
+    pub fn load(card: &Card, weights: &ModelWeights, loading: &Loading<'_>) -> Result<Self, EngineError> {
+        Self::read(card, weights, loading).map_err(|error| error.while_doing("the model's weights"))
     }
 
-    /// Like [`load`](Self::load) with the kernels of an instruction set of the caller's choice, or with none: the layers
-    /// are then made of candle's operations.
-    pub fn load_for(
-        card: &Card,
-        weights: &ModelWeights,
-        device: &Device,
-        precision: Precision,
-        isa: Option<Isa>,
-    ) -> Result<Self, EngineError> {
-        let read = || Self::read(card, weights, device, precision, isa);
-        read().map_err(|error| error.while_doing("the model's weights"))
-    }
-
-    fn read(
-        card: &Card,
-        weights: &ModelWeights,
-        device: &Device,
-        precision: Precision,
-        isa: Option<Isa>,
-    ) -> Result<Self, EngineError> {
+    fn read(card: &Card, weights: &ModelWeights, loading: &Loading<'_>) -> Result<Self, EngineError> {
         let unet = Checkpoint::open(&weights.unet)?;
         let loras = Loras::open(weights)?;
         let tensors = unet.tensors().patched(loras.patches(Part::UNet));
-        let half = !card.autoencoder.force_upcast();
-        let decoder_precision = if half { precision } else { Precision::F32 };
-        let model = Self {
-            unet: UNet::new(&card.unet, &tensors.parameters(device, precision, isa))?,
-            decoder: Self::decoder_for(&card.autoencoder, &weights.vae, device, decoder_precision, isa)?,
-        };
+        let unet = UNet::new(&card.unet, &tensors.parameters("unet", loading))?;
+        let upcast = card.autoencoder.force_upcast();
+        let precision = if upcast { Precision::F32 } else { loading.precision };
+        let decoder = Self::decoder(&card.autoencoder, &weights.vae, &loading.in_precision(precision))?;
         // On a card, which thread uses it next makes no difference then.
-        device.synchronize()?;
-        Ok(model)
+        loading.device.synchronize()?;
+        Ok(Self { unet, decoder })
     }
 
     /// The decoder alone.
-    fn decoder(
-        card: &AutoencoderCard,
-        weights: &[Weights],
-        device: &Device,
-        precision: Precision,
-    ) -> Result<Decoder, EngineError> {
-        Self::decoder_for(card, weights, device, precision, Some(Isa::best()))
-    }
-
-    fn decoder_for(
-        card: &AutoencoderCard,
-        weights: &[Weights],
-        device: &Device,
-        precision: Precision,
-        isa: Option<Isa>,
-    ) -> Result<Decoder, EngineError> {
+    fn decoder(card: &AutoencoderCard, weights: &[Weights], loading: &Loading<'_>) -> Result<Decoder, EngineError> {
         let vae = Checkpoint::open(weights)?;
-        Decoder::new(card, &vae.tensors().parameters(device, precision, isa))
+        Decoder::new(card, &vae.tensors().parameters("vae", loading))
     }
 }

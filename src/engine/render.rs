@@ -4,6 +4,8 @@ use std::ops::ControlFlow;
 
 use candle_core::{Device, Tensor};
 
+use super::limits::{Limits, Stop};
+use super::loading::Loading;
 use super::network::{Condition, Decoder, TextVectors};
 use super::noise::NoiseStream;
 use super::sampler::{State, sample};
@@ -39,28 +41,11 @@ pub struct Rendered {
 }
 
 impl Painter {
-    /// Reads a model's weights, to paint on the CPU.
-    pub fn load(card: &Card, weights: &ModelWeights, precision: Precision) -> Result<Self, EngineError> {
-        Self::load_on(card, weights, &Device::Cpu, precision)
-    }
-
-    /// Reads a model's weights onto a device.
-    pub fn load_on(
-        card: &Card,
-        weights: &ModelWeights,
-        device: &Device,
-        precision: Precision,
-    ) -> Result<Self, EngineError> {
+    /// Reads a model's weights.
+    pub fn load(card: &Card, weights: &ModelWeights, loading: &Loading<'_>) -> Result<Self, EngineError> {
+        let model = Model::load(card, weights, loading)?;
         let autoencoder = (card.autoencoder.clone(), weights.vae.clone());
-        let model = Model::load(card, weights, device, precision)?;
-        Ok(Self { model, device: device.clone(), autoencoder })
-    }
-
-    /// Has the network evaluate no more than so many rows at once: less memory, the same picture.
-    pub fn most_rows(self, rows: Option<u32>) -> Self {
-        let Some(rows) = rows else { return self };
-        let unet = self.model.unet.most_rows(rows as usize);
-        Self { model: Model { unet, ..self.model }, ..self }
+        Ok(Self { model, device: loading.device.clone(), autoencoder })
     }
 
     /// What the network is to be asked: one row for each text of a plan, given as what the text encoders make of it.
@@ -81,23 +66,24 @@ impl Painter {
         seed: u64,
         watch: &mut dyn FnMut(&State) -> ControlFlow<()>,
     ) -> Result<Rendered, EngineError> {
-        self.render_from(plan, condition, self.begin(plan, seed)?, watch)
+        self.render_from(plan, condition, self.begin(plan, seed)?, watch, Limits::NONE)
     }
 
     /// Renders a plan from a state of it.
     ///
-    /// `watch` is called before every evaluation of the network, before the latents are decoded, between the parts of a
-    /// decoder that takes its time, and when the picture is there; a break ends the render with
-    /// [`EngineError::Interrupted`].
+    /// `watch` is called before every evaluation of the network, before the latents are decoded, and when the picture is
+    /// there; a break ends the render with [`EngineError::Interrupted`].
     pub fn render_from(
         &self,
         plan: &Plan,
         condition: &Condition,
         state: State,
         watch: &mut dyn FnMut(&State) -> ControlFlow<()>,
+        limits: Limits<'_>,
     ) -> Result<Rendered, EngineError> {
+        let stop = limits.stop;
         let mut network = |latents: &Tensor, timestep: f64, rows: &[usize]| {
-            self.model.unet.forward(latents, timestep, condition, rows)
+            self.model.unet.forward_within(limits, latents, timestep, condition, rows)
         };
         let state = sample(plan, &mut network, state, watch)?;
         let mut go_on = || match watch(&state) {
@@ -105,13 +91,13 @@ impl Painter {
             ControlFlow::Break(()) => Err(EngineError::Interrupted),
         };
         go_on()?;
-        let mut picture = decoded(&self.model.decoder, state.latents(), &mut go_on)?;
+        let mut picture = decoded(&self.model.decoder, state.latents(), stop)?;
         let overflowed = picture.is_none() && self.model.decoder.is_half();
         if overflowed {
             go_on()?;
             let (card, weights) = &self.autoencoder;
-            let decoder = Model::decoder(card, weights, &self.device, Precision::F32)?;
-            picture = decoded(&decoder, state.latents(), &mut go_on)?;
+            let loading = Loading::new(Precision::F32).on(&self.device).until(stop);
+            picture = decoded(&Model::decoder(card, weights, &loading)?, state.latents(), stop)?;
         }
         go_on()?;
         let picture = picture
@@ -139,17 +125,13 @@ impl Painter {
 
     /// The picture of some latents, `[1, channels, height, width]`; `None` where it is not finite.
     pub fn decode(&self, latents: &Tensor) -> Result<Option<Picture>, EngineError> {
-        decoded(&self.model.decoder, latents, &mut || Ok(()))
+        decoded(&self.model.decoder, latents, Stop::NEVER)
     }
 }
 
 /// The picture that a decoder makes of some latents; `None` where it is not finite.
-fn decoded(
-    decoder: &Decoder,
-    latents: &Tensor,
-    go_on: &mut dyn FnMut() -> Result<(), EngineError>,
-) -> Result<Option<Picture>, EngineError> {
-    let image = decoder.decode_while(latents, go_on)?;
+fn decoded(decoder: &Decoder, latents: &Tensor, stop: Stop<'_>) -> Result<Option<Picture>, EngineError> {
+    let image = decoder.decode_until(stop, latents)?;
     let (_, _, height, width) = image.dims4()?;
     let planes: Vec<f32> = image.flatten_all()?.to_vec1()?;
     let finite = planes.iter().all(|value| value.is_finite());

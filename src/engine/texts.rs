@@ -3,10 +3,10 @@
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::checkpoint::Checkpoint;
-use super::kernel::Isa;
+use super::loading::Loading;
 use super::lora::Loras;
 use super::network::{TextEncoder, TextVectors};
-use super::{EngineError, ModelWeights, Precision};
+use super::{EngineError, ModelWeights};
 use crate::model::card::{Card, TextLayer};
 use crate::model::lora::Part;
 use crate::model::prompt::{Chunk, TextTokens};
@@ -26,39 +26,20 @@ pub struct TextEncoders {
 }
 
 impl TextEncoders {
-    /// Reads the weights of the text encoders that `card` describes, to encode on the CPU.
-    pub fn load(card: &Card, weights: &ModelWeights, precision: Precision) -> Built<Self> {
-        Self::load_on(card, weights, &Device::Cpu, precision)
-    }
-
-    /// Reads the weights of the text encoders onto a device.
-    pub fn load_on(card: &Card, weights: &ModelWeights, device: &Device, precision: Precision) -> Built<Self> {
-        Self::read(card, weights, device, precision, Some(Isa::best()))
-    }
-
-    /// Like [`load`](Self::load) with the kernels of an instruction set of the caller's choice, or with none.
-    pub fn load_for(card: &Card, weights: &ModelWeights, precision: Precision, isa: Option<Isa>) -> Built<Self> {
-        Self::read(card, weights, &Device::Cpu, precision, isa)
-    }
-
-    fn read(
-        card: &Card,
-        weights: &ModelWeights,
-        device: &Device,
-        precision: Precision,
-        isa: Option<Isa>,
-    ) -> Built<Self> {
-        let (dtype, _) = precision.computed(device, isa);
+    /// Reads the weights of the text encoders that `card` describes.
+    pub fn load(card: &Card, weights: &ModelWeights, loading: &Loading<'_>) -> Built<Self> {
         let mut encoders = Vec::new();
         let loras = Loras::open(weights)?;
-        let parts = [(Part::TextEncoder, &weights.text_encoder), (Part::TextEncoder2, &weights.text_encoder_2)];
-        for (text, (part, files)) in card.text_encoders().zip(parts) {
+        let parts = [
+            ("text_encoder", Part::TextEncoder, &weights.text_encoder),
+            ("text_encoder_2", Part::TextEncoder2, &weights.text_encoder_2),
+        ];
+        for (text, (name, part, files)) in card.text_encoders().zip(parts) {
             let checkpoint = Checkpoint::open(files)?;
             let tensors = checkpoint.tensors().patched(loras.patches(part));
-            let at = tensors.parameters(device, precision, isa);
-            encoders.push(TextEncoder::new(text, &at)?);
+            encoders.push(TextEncoder::new(text, &tensors.parameters(name, loading))?);
         }
-        device.synchronize()?;
+        loading.device.synchronize()?;
         Ok(Self {
             encoders,
             layer: card.text_layer,
@@ -67,8 +48,8 @@ impl TextEncoders {
                 card.text_encoders().filter_map(|text| text.projection).last(),
             ),
             max_tokens: card.max_tokens(),
-            device: device.clone(),
-            dtype,
+            device: loading.device.clone(),
+            dtype: loading.computed().0,
         })
     }
 

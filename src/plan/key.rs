@@ -35,6 +35,11 @@ impl Key {
     pub fn of(bytes: &[u8]) -> Self {
         Self(blake3::hash(bytes).into())
     }
+
+    /// The digest itself.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// The keys of a render: for each evaluation that of the state before it, then that of the final latents.

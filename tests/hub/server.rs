@@ -38,6 +38,24 @@ pub(crate) enum Behaviour {
     Status(u16, &'static str),
     /// This body, as the list of files.
     Answer(String),
+    /// The right answer, head and body, with these bytes changed (counted round and round) and cut off there.
+    Changed(Vec<(usize, u8)>, Option<usize>),
+}
+
+/// Where an answer goes.
+struct Connection {
+    stream: TcpStream,
+    /// What is collected to be changed.
+    collected: Option<Vec<u8>>,
+}
+
+impl Connection {
+    fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        match &mut self.collected {
+            Some(collected) => collected.write_all(bytes),
+            None => self.stream.write_all(bytes),
+        }
+    }
 }
 
 type Script = Box<dyn FnMut(&Request) -> Behaviour + Send>;
@@ -115,7 +133,7 @@ fn is_large(path: &str) -> bool {
 }
 
 /// Answers one request of a connection, and closes it.
-fn serve(state: &State, mut stream: TcpStream, storage: bool) -> Option<()> {
+fn serve(state: &State, stream: TcpStream, storage: bool) -> Option<()> {
     let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
     let path = lines.next()?.ok()?.split(' ').nth(1)?.to_owned();
     let mut request = Request { path, range: None, token: false, storage };
@@ -129,6 +147,22 @@ fn serve(state: &State, mut stream: TcpStream, storage: bool) -> Option<()> {
     }
     state.log.lock().unwrap().push(request.clone());
     let behaviour = (state.script.lock().unwrap())(&request);
+    let Behaviour::Changed(changes, end) = &behaviour else {
+        return answer(state, &mut Connection { stream, collected: None }, &request, &behaviour);
+    };
+    let mut connection = Connection { stream, collected: Some(Vec::new()) };
+    answer(state, &mut connection, &request, &Behaviour::Right)?;
+    let mut bytes = connection.collected?;
+    for (at, byte) in changes {
+        let at = at % bytes.len();
+        bytes[at] = *byte;
+    }
+    bytes.truncate(end.map_or(bytes.len(), |end| end % bytes.len()));
+    connection.stream.write_all(&bytes).ok()
+}
+
+fn answer(state: &State, stream: &mut Connection, request: &Request, behaviour: &Behaviour) -> Option<()> {
+    let storage = request.storage;
     let mut status = |status: u16, headers: &str, body: &[u8]| {
         let head =
             format!("HTTP/1.1 {status} X\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n", body.len());
@@ -136,14 +170,14 @@ fn serve(state: &State, mut stream: TcpStream, storage: bool) -> Option<()> {
         stream.write_all(body).ok()
     };
     if let Behaviour::Status(code, headers) = behaviour {
-        return status(code, headers, b"");
+        return status(*code, headers, b"");
     }
     let commit = state.commit.lock().unwrap().clone();
     let files = state.files.lock().unwrap().clone();
     if request.path.contains("/revision/") {
         let siblings: Vec<_> = files.keys().map(|file| serde_json::json!({ "rfilename": file })).collect();
         let body = serde_json::json!({ "sha": commit, "siblings": siblings }).to_string();
-        let body = if let Behaviour::Answer(answer) = behaviour { answer } else { body };
+        let body = if let Behaviour::Answer(answer) = behaviour { answer.clone() } else { body };
         return status(200, "", body.as_bytes());
     }
     let file = request.path.split_once(&format!("/{commit}/")).map(|(_, file)| file.to_owned());
@@ -181,9 +215,9 @@ fn serve(state: &State, mut stream: TcpStream, storage: bool) -> Option<()> {
         format!("HTTP/1.1 {range}\r\nConnection: close\r\nETag: {etag}\r\nContent-Length: {}\r\n\r\n", body.len());
     stream.write_all(head.as_bytes()).ok()?;
     match behaviour {
-        Behaviour::DropAfter(count) => stream.write_all(&body[..count.min(body.len())]).ok(),
+        Behaviour::DropAfter(count) => stream.write_all(&body[..body.len().min(*count)]).ok(),
         Behaviour::StallAfter(count) => {
-            stream.write_all(&body[..count.min(body.len())]).ok()?;
+            stream.write_all(&body[..body.len().min(*count)]).ok()?;
             std::thread::sleep(Duration::from_secs(4));
             Some(())
         }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use candle_core::{DType, Tensor};
+use sega::engine::loading::Loading;
 use sega::engine::network::Decoder;
 use sega::engine::texts::TextEncoders;
 use sega::engine::{ModelWeights, Precision};
@@ -11,7 +12,7 @@ use sega::model::card::{AutoencoderCard, KlCard};
 use sega::model::files::Weights;
 use sega::model::prompt::TextTokens;
 
-use super::{DEVICE, Networks, card_in, difference, folder, generated, input, listed, on_disk, serialized, weight};
+use super::{Networks, card_in, difference, folder, generated, input, listed, on_disk, serialized, weight};
 
 #[test]
 fn half_precision_is_near() {
@@ -60,9 +61,10 @@ fn a_decoder_that_overflows_is_done_again() {
     let recipe = sega::recipe::parse(&sega::source::Source::new("a.sega", recipe)).recipe.unwrap();
     let plan = sega::plan::build(&recipe, &card).unwrap();
     for (precision, overflows) in [(Precision::F16, true), (Precision::F32, false)] {
-        let encoders = TextEncoders::load(&card, &weights, precision).unwrap();
+        let loading = Loading::new(precision);
+        let encoders = TextEncoders::load(&card, &weights, &loading).unwrap();
         let texts = encoders.encode(&[TextTokens::default()], None).unwrap();
-        let painter = sega::engine::render::Painter::load(&card, &weights, precision).unwrap();
+        let painter = sega::engine::render::Painter::load(&card, &weights, &loading).unwrap();
         let condition = painter.condition(&plan, &texts).unwrap();
         let rendered = painter.render(&plan, &condition, 1, &mut |_| std::ops::ControlFlow::Continue(())).unwrap();
         assert_eq!(rendered.overflowed, overflows, "{precision:?}");
@@ -159,9 +161,9 @@ fn strips_of_a_full_size_decoder_make_the_whole_picture() {
     let file = tempfile::NamedTempFile::with_suffix(".safetensors").unwrap();
     std::fs::write(file.path(), serialized(&tensors)).unwrap();
     let checkpoint = sega::engine::checkpoint::Checkpoint::open(&[Weights::File(file.path().to_owned())]).unwrap();
-    let isa = Some(sega::engine::kernel::Isa::best());
+    let loading = Loading::new(Precision::F32);
     let tensors = checkpoint.tensors();
-    let decoder = || Decoder::new(&card, &tensors.parameters(&DEVICE, Precision::F32, isa)).unwrap();
+    let decoder = || Decoder::new(&card, &tensors.parameters("vae", &loading)).unwrap();
     for side in [512, 1024] {
         let latents = input("latents", (1, 4, side / 8, side / 8));
         let decode = |decoder: Decoder| {

@@ -1,17 +1,38 @@
 //! LoRAs that are merged while weights are read.
 
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::path::Path;
 
-use sega::engine::ModelWeights;
+use sega::engine::loading::{Layer, Loading, Shelf};
+use sega::engine::{ModelWeights, Precision};
 use sega::model::files::Weights;
 use sega::model::lora::LoraFile;
 
-use super::{card_in, difference, fault, folder, generated, input, listed, load, serialized, weight};
+use super::{Networks, card_in, difference, fault, folder, generated, input, listed, load, serialized, weight};
 
 /// A LoRA's matrices for a tensor: `[rank, inputs]` and `[outputs, rank]`.
 fn matrices(tensor: &str, shape: &[usize], rank: usize) -> [Vec<f32>; 2] {
     let inputs = shape[1..].iter().product();
     [weight(&format!("{tensor} down"), &[rank, inputs]), weight(&format!("{tensor} up"), &[shape[0], rank])]
+}
+
+/// A shelf that counts what is put on it.
+#[derive(Default)]
+struct Counted {
+    layers: RefCell<HashMap<String, Layer>>,
+    put: Cell<usize>,
+}
+
+impl Shelf for Counted {
+    fn layer(&self, name: &str) -> Option<Layer> {
+        self.layers.borrow().get(name).cloned()
+    }
+
+    fn put(&self, name: &str, layer: Layer) {
+        self.put.set(self.put.get() + 1);
+        self.layers.borrow_mut().insert(name.to_owned(), layer);
+    }
 }
 
 #[test]
@@ -87,6 +108,25 @@ fn loras_are_merged() {
     assert!(difference(&ours, &wanted) < 1e-5);
     assert!(difference(&without, &wanted) > 1e-2, "the LoRA must matter for this test to mean something");
     assert!(difference(&without, &estimate(&with(&path, 0.0))) == 0.0);
+
+    // Another strength: only the layers that the LoRA adapts are made anew.
+    let shelf = Counted::default();
+    let shared = |strength| {
+        shelf.put.set(0);
+        let loading = Loading::new(Precision::F32).sharing(&shelf);
+        let networks = Networks::load_by(&card, &with(&path, strength), &loading).unwrap();
+        let latents = input("latents", (1, 4, 6, 7));
+        networks.model.unet.forward(&latents, 500.0, &networks.condition(&card), &[0, 1, 2]).unwrap()
+    };
+    assert_eq!(difference(&shared(0.3), &estimate(&with(&path, 0.3))), 0.0);
+    let others = shelf.put.get();
+    assert!(others > 50, "{others} layers");
+    assert_eq!(difference(&shared(STRENGTH), &ours), 0.0);
+    assert_eq!(shelf.put.get(), 0, "layers that were there were made again");
+    // Without it the adapted ones come to the others.
+    assert_eq!(difference(&shared(0.0), &without), 0.0);
+    assert_eq!(shelf.put.get(), adapted.len());
+    assert_eq!(difference(&shared(STRENGTH), &ours), 0.0);
 
     // For another model: a matrix of another width.
     let (_, shape, values) = &mut tensors[0];

@@ -85,7 +85,38 @@ fn a_file_that_is_no_picture_of_ours_stays() {
     assert_ne!(watch.picture(), b"mine");
 }
 
-/// Where nothing can be written, as in a read-only folder: here the folder has gone, and a file stands in its place.
+/// A folder in which this user may not write. The superuser may write everywhere, and watches as somebody else.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_read_only_folder_is_told() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.sega"), RECIPE).unwrap();
+    let permit = |mode| fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+    permit(0o555);
+    let id = Command::new("id").arg("-u").output().unwrap().stdout;
+    let program = env!("CARGO_BIN_EXE_sega");
+    let mut command = if id == b"0\n" {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", program]);
+        command
+    } else {
+        Command::new(program)
+    };
+    let path = folder.path().to_owned();
+    let watch = Watch::of(folder, command.args(["watch", "--json", "--no-page", "a.sega"]));
+    let message = watch.event("unwritten")["message"].clone();
+    assert!(message.as_str().unwrap().contains("a.png"), "{message}");
+    assert_eq!(watch.event("rendered")["file"], Value::Null);
+    assert_eq!(watch.files(), ["a.sega"]);
+    // It goes on.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+    watch.write(&RECIPE.replace("strength 5", "strength 6"));
+    assert_eq!(watch.event("rendered")["file"], "a.png");
+}
+
+/// Where nothing can be written: here the folder has gone, and a file stands in its place.
 #[test]
 fn a_place_that_cannot_be_written_to_is_told() {
     let folder = tempfile::tempdir().unwrap();
@@ -166,17 +197,38 @@ fn a_format_renders_nothing() {
     assert_eq!((&event["unchanged"], &event["changes"]), (&true.into(), &serde_json::json!([])));
 }
 
+/// How networks compute is said as to `run`, and gives what that gives.
 #[test]
-fn a_precision_is_that_of_run() {
+fn precision_memory_and_threads_are_those_of_run() {
+    for arguments in [
+        &["--precision", "f16"][..],
+        &["--precision", "bf16", "--rows", "1"],
+        &["--memory", "8G", "--keep", "64", "--threads", "1"],
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.sega"), RECIPE).unwrap();
+        let watch = Watch::begin(folder, &[&["a.sega", "--no-page"], arguments].concat());
+        watch.event("rendered");
+        let edited = RECIPE.replace("strength 5", "strength 6");
+        watch.write(&edited);
+        assert_eq!(watch.event("rendered")["resumed_at"], 4);
+        let of_run: Vec<&str> = arguments.iter().copied().filter(|word| !["--keep", "64"].contains(word)).collect();
+        assert_eq!(watch.picture(), watch.run_with(&edited, &of_run), "{arguments:?}");
+        let precise = !arguments.contains(&"--precision");
+        assert_eq!(watch.picture() == watch.run(&edited), precise, "{arguments:?}");
+    }
+}
+
+/// Too little memory is told, and what needs less is rendered all the same.
+#[test]
+fn too_little_memory_is_told() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("a.sega"), RECIPE).unwrap();
-    let watch = Watch::begin(folder, &["a.sega", "--no-page", "--precision", "f16"]);
-    watch.event("rendered");
-    let edited = RECIPE.replace("strength 5", "strength 6");
-    watch.write(&edited);
-    assert_eq!(watch.event("rendered")["resumed_at"], 4);
-    assert_eq!(watch.picture(), watch.run_with(&edited, &["--precision", "f16"]));
-    assert_ne!(watch.picture(), watch.run(&edited));
+    fs::write(folder.path().join("a.sega"), RECIPE.replace("64x64", "2048x2048")).unwrap();
+    let watch = Watch::begin(folder, &["a.sega", "--no-page", "--memory", "800M", "--keep", "64"]);
+    let message = watch.event("failed")["message"].clone();
+    assert!(message.as_str().unwrap().contains("`--memory` allows 0.8 GiB"), "{message}");
+    watch.write(RECIPE);
+    assert_eq!(watch.event("rendered")["resumed_at"], 0);
 }
 
 /// `sega watch --help` lists every event that there is in the program's text.

@@ -5,7 +5,7 @@
 //   SEGA_PLAYWRIGHT=/tmp/browser node tools/watch/browser.mjs
 //
 // Environment: SEGA (the program), CHROMIUM (the browser), SEGA_PLAYWRIGHT (the folder of playwright-core), OUT (screenshots),
-// SEGA_MODEL (a model with an AutoencoderKL, whose previews are linear: without it they are not looked at).
+// SEGA_MODEL (a model with an AutoencoderKL, whose previews are linear: without it they are not looked at), UNDOS and RENDERS (how many).
 
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -17,6 +17,10 @@ const program = resolve(process.env.SEGA ?? "target/release/sega");
 const out = resolve(process.env.OUT ?? "target/watch");
 const require = createRequire(join(resolve(process.env.SEGA_PLAYWRIGHT ?? "."), "index.js"));
 const { chromium } = require("playwright-core");
+
+// How many undos are measured, and how many renders a page must bear.
+const UNDOS = Number(process.env.UNDOS ?? 20);
+const RENDERS = Number(process.env.RENDERS ?? 200);
 
 const RECIPE = `sega 1
 
@@ -170,17 +174,65 @@ await page.waitForTimeout(400);
 await shot("4-effects");
 await page.keyboard.press("e");
 
-// Undo.
+// Undo: from the saved file to the frame in which the browser has painted the picture.
 const beforeUndo = await source();
 const good = text();
-write(good.replace(/strength  [0-9.]+/, "strength  10"));
+const other = good.replace(/strength  [0-9.]+/, "strength  10");
+write(other);
 await changed(beforeUndo);
-const edited = await source();
-const undo = Date.now();
+const undone = [];
+for (let at = 0; at < UNDOS; at += 1) {
+  await page.waitForTimeout(250);
+  await page.evaluate(() => {
+    window.painted = new Promise((found) => {
+      const img = document.getElementById("after");
+      new MutationObserver(async (_, observer) => {
+        observer.disconnect();
+        await img.decode();
+        requestAnimationFrame(() => {
+          const after = new MessageChannel();
+          after.port1.onmessage = () => found(Date.now());
+          after.port2.postMessage(null);
+        });
+      }).observe(img, { attributes: true, attributeFilter: ["src"] });
+    });
+  });
+  const began = Date.now();
+  write(at % 2 ? other : good);
+  undone.push((await page.evaluate(() => window.painted)) - began);
+}
+undone.sort((a, b) => a - b);
+console.log(`     undo to the picture painted: ${undone[0]} to ${undone.at(-1)} ms, median ${undone[undone.length >> 1]} (${undone.length} undos)`);
 write(good);
-await changed(edited);
-console.log(`     undo to the picture on the page: ${Date.now() - undo} ms`);
+await page.waitForTimeout(500);
 expect("an undo is known already", (await page.textContent("#progress")).includes("known already"));
+
+// A page that is left open: after many renders it holds no more than after a few.
+const session = await page.context().newCDPSession(page);
+await session.send("Performance.enable");
+const held = async () => {
+  await session.send("HeapProfiler.collectGarbage");
+  const { metrics } = await session.send("Performance.getMetrics");
+  const value = (name) => metrics.find((metric) => metric.name === name).value;
+  return { heap: value("JSHeapUsedSize"), nodes: value("Nodes"), listeners: value("JSEventListeners") };
+};
+const render = async (from, count) => {
+  for (let at = from; at < from + count; at += 1) {
+    const before = await source();
+    write(good.replace(/strength  [0-9.]+/, `strength  ${1 + (at % 1800) / 100}`));
+    await changed(before);
+  }
+};
+await render(1, 40);
+const early = await held();
+await render(41, RENDERS);
+const late = await held();
+console.log(`     the page after 40 renders and after ${RENDERS} more: heap ${(early.heap / 1e6).toFixed(2)} and ${(late.heap / 1e6).toFixed(2)} MB, ` +
+  `${early.nodes} and ${late.nodes} nodes, ${early.listeners} and ${late.listeners} listeners`);
+expect("a page that is left open does not grow", late.heap < early.heap * 1.25 && late.nodes < early.nodes * 1.25 && late.listeners <= early.listeners + 8);
+const beforeGood = await source();
+write(good);
+await changed(beforeGood);
 
 // Broken, and mended.
 const last = await source();

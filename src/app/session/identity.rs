@@ -32,15 +32,11 @@ impl KnownModel {
         ["unet", "text_encoder", "vae"].into_iter().chain(second)
     }
 
-    /// Stands for all that renders with this model depend on: the texts of its files; of its weights and of the LoRAs that
-    /// are merged into them the place, the length and the times, as nobody could wait for gigabytes to be digested at every
-    /// edit; the LoRAs' strengths; the precision.
-    pub(in crate::app) fn identity(&self, loras: &[LoraFile], precision: Precision) -> Result<Key, Failure> {
+    /// Stands for all that renders with this model depend on, without LoRAs: the texts of its files; of its weights the place,
+    /// the length and the times, as nobody could wait for gigabytes to be digested at every edit; the precision.
+    pub(in crate::app) fn identity(&self, precision: Precision) -> Result<Key, Failure> {
         let mut all = Vec::new();
-        let mut add = |bytes: &[u8]| {
-            all.extend((bytes.len() as u64).to_le_bytes());
-            all.extend(bytes);
-        };
+        let mut add = |bytes: &[u8]| add(&mut all, bytes);
         add(precision.name().as_bytes());
         for path in texts() {
             add(self.files.text(path)?.unwrap_or_default().as_bytes());
@@ -57,10 +53,6 @@ impl KnownModel {
                     }
                 }
             }
-        }
-        for LoraFile { path, strength } in loras {
-            add(Stamp::of(path).text().as_bytes());
-            add(&strength.to_bits().to_le_bytes());
         }
         Ok(Key::of(&all))
     }
@@ -80,6 +72,22 @@ impl KnownModel {
         files.dedup();
         files
     }
+}
+
+/// Stands for a model into which LoRAs are merged: like it, and of the LoRAs the files and the strengths.
+pub(in crate::app) fn adapted(model: Key, loras: &[LoraFile]) -> Key {
+    let mut all = model.bytes().to_vec();
+    for LoraFile { path, strength } in loras {
+        add(&mut all, Stamp::of(path).text().as_bytes());
+        add(&mut all, &strength.to_bits().to_le_bytes());
+    }
+    if loras.is_empty() { model } else { Key::of(&all) }
+}
+
+/// Adds bytes so that it can be told where they end.
+fn add(all: &mut Vec<u8>, bytes: &[u8]) {
+    all.extend((bytes.len() as u64).to_le_bytes());
+    all.extend(bytes);
 }
 
 /// What tells, without reading a file, whether it is still the same.

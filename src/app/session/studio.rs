@@ -1,23 +1,28 @@
 //! Renders that reuse what earlier ones came to.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::identity::adapted;
 use super::kept::Kept;
-use super::{EncodedText, KnownModel, TextReader, load_painter, remarks, weights};
+use super::{EncodedText, KnownModel, TextReader, loading, remarks, rows_at_once, weights};
 use crate::app::Failure;
 use crate::app::device::Network;
 use crate::artifact::Picture;
 use crate::artifact::png::Compressed;
-use crate::engine::EngineError;
+use crate::engine::ModelWeights;
+use crate::engine::limits::{Limits, Stop};
+use crate::engine::loading::{Layer, Loading, Shelf};
 use crate::engine::network::{Condition, TextVectors};
 use crate::engine::preview::{EffectMap, LinearDecoder, effect_maps};
 use crate::engine::render::Painter;
 use crate::engine::sampler::State;
 use crate::model::emphasis::Reading;
 use crate::model::lora::LoraFile;
+use crate::model::prompt::Tokenizers;
 use crate::plan::Plan;
 use crate::plan::key::{Key, keys};
 use crate::quantity::Size;
@@ -27,6 +32,8 @@ pub(in crate::app) struct Order {
     known: KnownModel,
     loras: Vec<LoraFile>,
     pub(in crate::app) network: Network,
+    /// Stands for the model without its LoRAs.
+    base: Key,
     /// Stands for the model in keys.
     identity: Key,
     pub(in crate::app) plan: Plan,
@@ -43,7 +50,8 @@ impl Order {
         plan: Plan,
         warnings: Vec<String>,
     ) -> Result<Self, Failure> {
-        Ok(Self { identity: known.identity(&loras, network.precision)?, known, loras, network, plan, warnings })
+        let base = known.identity(network.precision)?;
+        Ok(Self { base, identity: adapted(base, &loras), known, loras, network, plan, warnings })
     }
 
     /// The keys of the render with the noise of a seed.
@@ -74,11 +82,35 @@ struct Checkpoint {
     warnings: Vec<String>,
 }
 
-/// A model and its coarse decoder. Its text encoders stay in memory, as the next edit may bring a new text.
+/// What models that differ in their LoRAs alone have in common. Also of a model whose loading was given up: the next time
+/// goes on from there.
+#[derive(Default)]
+struct Base {
+    layers: Layers,
+    tokenizers: OnceCell<Rc<Tokenizers>>,
+    /// The coarse decoder; `None` where there is none.
+    linear: OnceCell<Option<LinearDecoder>>,
+}
+
+/// Layers by name.
+#[derive(Default)]
+struct Layers(RefCell<HashMap<String, Layer>>);
+
+impl Shelf for Layers {
+    fn layer(&self, name: &str) -> Option<Layer> {
+        self.0.borrow().get(name).cloned()
+    }
+
+    fn put(&self, name: &str, layer: Layer) {
+        self.0.borrow_mut().insert(name.to_owned(), layer);
+    }
+}
+
+/// A model. Its text encoders stay in memory, as the next edit may bring a new text.
 pub(in crate::app) struct StudioModel {
+    base: Rc<Base>,
     reader: TextReader,
     painter: Painter,
-    linear: OnceCell<Option<LinearDecoder>>,
     channels: usize,
 }
 
@@ -95,10 +127,11 @@ impl StudioModel {
         if sharp {
             return Ok(painter.preview(state, None)?);
         }
-        if self.linear.get().is_none() {
-            let _ = self.linear.set(painter.linear_decoder(self.channels)?);
+        let linear = &self.base.linear;
+        if linear.get().is_none() {
+            let _ = linear.set(painter.linear_decoder(self.channels)?);
         }
-        match self.linear.get().and_then(Option::as_ref) {
+        match linear.get().and_then(Option::as_ref) {
             Some(linear) => Ok(painter.preview(state, Some(linear))?),
             None => Ok(None),
         }
@@ -126,14 +159,35 @@ struct ConditionKey {
 /// Everything that renders leave behind for later ones. There is no invalidation: what is kept is found by what it was
 /// made from.
 pub(in crate::app) struct Studio {
-    models: Vec<(Key, Rc<StudioModel>)>,
+    bases: Recent<Rc<Base>>,
+    models: Recent<Rc<StudioModel>>,
+    /// The bytes that may be kept beside models.
+    keep: usize,
     texts: Kept<TextKey, Rc<EncodedText>>,
     conditions: Kept<ConditionKey, Rc<Condition>>,
     checkpoints: Kept<Key, Checkpoint>,
 }
 
-/// How many models stay in memory.
+/// How many models stay in memory, unless the user bounds it.
 const MODELS: usize = 2;
+
+/// A few large things, of which the one goes that was used the longest time ago.
+struct Recent<T>(Vec<(Key, T)>);
+
+impl<T: Clone> Recent<T> {
+    fn get(&mut self, key: Key) -> Option<T> {
+        let at = self.0.iter().position(|(known, _)| *known == key)?;
+        // The last used is the last to go.
+        let known = self.0.remove(at);
+        self.0.push(known);
+        self.0.last().map(|(_, value)| value.clone())
+    }
+
+    /// Makes room for one of `most`.
+    fn make_room(&mut self, most: usize) {
+        self.0.drain(..(self.0.len() + 1).saturating_sub(most));
+    }
+}
 
 /// What the last state of a render is worth among its checkpoints: most, as its picture is what an undo shows.
 const END: u32 = u32::MAX;
@@ -143,22 +197,32 @@ impl Studio {
     pub(in crate::app) fn new(keep: usize) -> Self {
         let texts = keep / 8;
         Self {
-            models: Vec::new(),
+            bases: Recent(Vec::new()),
+            models: Recent(Vec::new()),
+            keep,
             texts: Kept::new(texts),
             conditions: Kept::new(texts),
             checkpoints: Kept::new(keep - 2 * texts),
         }
     }
 
+    /// Whether the picture of an order with the noise of a seed is there already.
+    pub(in crate::app) fn knows(&mut self, order: &Order, seed: u64) -> bool {
+        let end = order.keys(seed).pop();
+        end.and_then(|end| self.checkpoints.get(&end)).is_some_and(|checkpoint| checkpoint.picture.is_some())
+    }
+
     /// Renders an order with the noise of a seed, from the first evaluation that no earlier render has done.
     ///
     /// `watch` is called before every evaluation, before the decoder and behind it; a break ends the render as interrupted,
-    /// and what it came to is kept.
+    /// and so does `stop`, which is also asked while weights are read and between the layers of the networks. What it came
+    /// to is kept.
     pub(in crate::app) fn paint(
         &mut self,
         order: &Order,
         seed: u64,
         watch: &mut dyn FnMut(&StudioModel, &State) -> ControlFlow<()>,
+        stop: Stop<'_>,
     ) -> Result<Painted, Failure> {
         let keys = order.keys(seed);
         let end = keys[keys.len() - 1];
@@ -178,8 +242,12 @@ impl Studio {
             return Ok(Painted { picture, compressed, effects, reused: state.done(), warnings });
         }
 
-        let model = self.model(order)?;
-        let texts = self.texts(order, &model)?;
+        let weights = weights(&order.known, order.loras.clone())?;
+        let loading = loading(&order.network, stop);
+        let keeps = Some(self.keep as u64);
+        let rows = rows_at_once(&order.known, &weights, &order.plan, &order.network, &loading, keeps)?;
+        let model = self.model(order, &weights, loading)?;
+        let texts = self.texts(order, &model, stop)?;
         let mut warnings: Vec<String> = order.warnings.clone();
         warnings.extend(super::warnings(&order.plan, texts.iter().map(Rc::as_ref)));
         let condition = self.condition(order, &model, &texts)?;
@@ -190,16 +258,13 @@ impl Studio {
         };
         let reused = begin.done();
         let checkpoints = &mut self.checkpoints;
-        let rendered = painter.render_from(&order.plan, &condition, begin, &mut |state| {
+        let mut watch = |state: &State| {
             let checkpoint = Checkpoint { state: state.clone(), picture: None, warnings: Vec::new() };
             let worth = if state.done() + 1 == keys.len() { END } else { state.done().trailing_zeros() };
             checkpoints.put(keys[state.done()], checkpoint, state.bytes(), worth);
             watch(&model, state)
-        });
-        let rendered = rendered.map_err(|error| match error {
-            EngineError::Interrupted => Failure::Interrupted,
-            error => error.into(),
-        })?;
+        };
+        let rendered = painter.render_from(&order.plan, &condition, begin, &mut watch, Limits { rows, stop })?;
         warnings.extend(remarks(order.network.precision, rendered.overflowed, rendered.reduced_rows));
         let compressed = Arc::new(Compressed::new(&rendered.picture)?);
         let picture = Arc::new(rendered.picture);
@@ -212,36 +277,54 @@ impl Studio {
     }
 
     /// The weights of an order's model.
-    fn model(&mut self, order: &Order) -> Result<Rc<StudioModel>, Failure> {
-        if let Some(at) = self.models.iter().position(|(identity, _)| *identity == order.identity) {
-            // The last used is the last to go.
-            let known = self.models.remove(at);
-            self.models.push(known);
-        } else {
-            // Room first: two large models may not fit where one does.
-            if self.models.len() == MODELS {
-                self.models.remove(0);
-            }
-            let weights = weights(&order.known, order.loras.clone())?;
-            let model = StudioModel {
-                reader: TextReader::load(&order.known, &weights, &order.network)?,
-                painter: load_painter(&order.known, &weights, &order.network)?,
-                linear: OnceCell::new(),
-                channels: order.known.card.latent_channels(),
-            };
-            self.models.push((order.identity, Rc::new(model)));
+    fn model(
+        &mut self,
+        order: &Order,
+        weights: &ModelWeights,
+        loading: Loading<'_>,
+    ) -> Result<Rc<StudioModel>, Failure> {
+        let base = self.bases.get(order.base);
+        if let Some(known) = self.models.get(order.identity) {
+            return Ok(known);
         }
-        Ok(self.models[self.models.len() - 1].1.clone())
+        // Room first: two large models may not fit where one does.
+        let most = if order.network.memory.is_some() { 1 } else { MODELS };
+        self.models.make_room(most);
+        let base = base.unwrap_or_else(|| {
+            self.bases.make_room(most);
+            let base = Rc::new(Base::default());
+            self.bases.0.push((order.base, base.clone()));
+            base
+        });
+        // What is not to be had again is not worth keeping.
+        self.models.0.retain(|(_, model)| self.bases.0.iter().any(|(_, base)| Rc::ptr_eq(base, &model.base)));
+        let KnownModel { files, card } = &order.known;
+        let tokenizers = match base.tokenizers.get() {
+            Some(known) => known.clone(),
+            None => Rc::new(Tokenizers::read(files, card)?),
+        };
+        let _ = base.tokenizers.set(tokenizers.clone());
+        let loading = loading.sharing(&base.layers);
+        let model = StudioModel {
+            reader: TextReader::load(&order.known, tokenizers, weights, &loading)?,
+            painter: Painter::load(card, weights, &loading)?,
+            channels: card.latent_channels(),
+            base: base.clone(),
+        };
+        let model = Rc::new(model);
+        self.models.0.push((order.identity, model.clone()));
+        Ok(model)
     }
 
     /// The texts of an order's plan as its model's text encoders see them.
-    fn texts(&mut self, order: &Order, model: &StudioModel) -> Result<Vec<Rc<EncodedText>>, Failure> {
+    fn texts(&mut self, order: &Order, model: &StudioModel, stop: Stop<'_>) -> Result<Vec<Rc<EncodedText>>, Failure> {
         let mut texts = Vec::new();
         for key in text_keys(order) {
             if let Some(known) = self.texts.get(&key) {
                 texts.push(known.clone());
                 continue;
             }
+            stop.check()?;
             let encoded = Rc::new(model.reader.encode(&key.text, &order.plan)?);
             texts.push(encoded.clone());
             self.texts.put(key, encoded.clone(), encoded.vectors.bytes(), 0);
@@ -277,4 +360,65 @@ fn text_keys(order: &Order) -> impl Iterator<Item = TextKey> {
         layer: *text_layer,
         text: text.clone(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::ops::ControlFlow;
+    use std::path::Path;
+
+    use super::{Order, Studio};
+    use crate::app::Failure;
+    use crate::app::device::Network;
+    use crate::app::session::{KnownModel, plan_or_mistake};
+    use crate::engine::Precision;
+    use crate::engine::device::Device;
+    use crate::engine::limits::Stop;
+    use crate::model::hub::Wanted;
+    use crate::recipe;
+    use crate::source::Source;
+
+    const RECIPE: &str = "sega 1\nmodel \"mini\"\nprompt \"a portrait of a woman\"\nseed 1\nsize 32x32\nsteps 3\nplus glasses \"glasses\"\n";
+
+    fn order(text: &str) -> Order {
+        let checked = recipe::parse(&Source::new("a.sega", text));
+        let (recipe, file) = (checked.recipe.unwrap(), checked.file);
+        let wanted = Wanted::Model { half: false };
+        let known = KnownModel::read_with(&recipe, Path::new("."), wanted, &mut |_, _| Err(Failure::Recipe)).unwrap();
+        let plan = plan_or_mistake(&recipe, &known, &file).unwrap();
+        let network = Network { device: Device::Cpu, precision: Precision::F32, rows: None, memory: None };
+        Order::new(known, Vec::new(), network, plan, Vec::new()).unwrap()
+    }
+
+    /// Paints until it was asked so often whether to go on.
+    fn paint(studio: &mut Studio, order: &Order, end: usize) -> (Result<Vec<u8>, Failure>, usize) {
+        let asked = Cell::new(0);
+        let stop = || {
+            asked.set(asked.get() + 1);
+            asked.get() == end
+        };
+        let painted = studio.paint(order, 1, &mut |_, _| ControlFlow::Continue(()), Stop::when(&stop));
+        (painted.map(|painted| painted.picture.rgb.clone()), asked.get())
+    }
+
+    /// Whatever it is at, it ends at once, and what was done is not done again.
+    #[test]
+    fn a_render_can_be_ended_at_any_moment() {
+        let order = order(RECIPE);
+        let mut studio = Studio::new(1 << 28);
+        let (picture, all) = paint(&mut studio, &order, 0);
+        let picture = picture.unwrap();
+        // Known, nothing is asked.
+        assert_eq!(paint(&mut studio, &order, 1).1, 0);
+        for end in [1, all / 3, all / 2, all - 20, all] {
+            let mut studio = Studio::new(1 << 28);
+            let (ended, asked) = paint(&mut studio, &order, end);
+            assert!(matches!(ended, Err(Failure::Interrupted)), "at question {end} of {all}");
+            assert_eq!(asked, end);
+            let (again, asked) = paint(&mut studio, &order, 0);
+            assert_eq!(again.unwrap(), picture);
+            assert!(end < all / 3 || asked < all - end / 4, "after {end} of {all} questions {asked} more");
+        }
+    }
 }

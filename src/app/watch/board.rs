@@ -1,18 +1,17 @@
 //! The view that the threads of a watch share, and whoever looks at it.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::view::{Image, RecipeView, View};
+use super::view::{RecipeView, View};
 
 /// The view, with a count of its changes that can be waited for.
 pub(super) struct Board {
     view: Mutex<View>,
     changes: watch::Sender<u64>,
-    next_image: AtomicU64,
     viewers: Arc<AtomicUsize>,
 }
 
@@ -20,14 +19,8 @@ impl Board {
     pub(super) fn new() -> Self {
         let chance = RandomState::new().build_hasher().finish();
         let instance = format!("{chance:016x}");
-        Self {
-            view: Mutex::new(View { instance, ..View::default() }),
-            changes: watch::Sender::new(0),
-            // Browsers keep pictures by number: those of a program that was started again are others. JavaScript's numbers
-            // have 53 bits.
-            next_image: AtomicU64::new((chance >> 32) << 20),
-            viewers: Arc::default(),
-        }
+        let view = Mutex::new(View { instance, ..View::default() });
+        Self { view, changes: watch::Sender::new(0), viewers: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, View> {
@@ -48,11 +41,6 @@ impl Board {
                 change(recipe);
             }
         });
-    }
-
-    /// A picture with a number of its own.
-    pub(super) fn image(&self, png: Vec<u8>) -> Image {
-        Image { id: self.next_image.fetch_add(1, Ordering::Relaxed), png: Arc::new(png) }
     }
 
     /// The picture of a number, as long as it is shown.

@@ -14,9 +14,11 @@ use super::screen::{Screen, Told};
 use super::view::{ChangeView, EffectView, Image, PictureView, RecipeView, Standing};
 use crate::app::Failure;
 use crate::app::interruption::Interruption;
-use crate::app::session::{Order, Painted, Studio};
+use crate::app::session::{Order, Painted, Studio, StudioModel};
 use crate::artifact::png;
+use crate::engine::limits::Stop;
 use crate::engine::preview::EffectMap;
+use crate::engine::sampler::State;
 use crate::plan::key::Key;
 use crate::quantity::Seed;
 use crate::recipe;
@@ -154,6 +156,15 @@ pub(super) fn work(easel: &Easel, board: &Board, screen: &Screen, interruption: 
     }
 }
 
+/// What is told of a picture when it is there.
+struct Finish<'a> {
+    /// Whether it is the same as before.
+    unchanged: bool,
+    seconds: f64,
+    /// What the recipe's author changed, if the view does not say it yet.
+    changes: Option<&'a [Change]>,
+}
+
 struct Painter<'a> {
     studio: Studio,
     speed: Speed,
@@ -171,17 +182,24 @@ impl Painter<'_> {
             let before = Text { file: &shown.file, source: &shown.source };
             changes(before, Text { file: &job.file, source: &job.source })
         });
-        self.board.recipe(job.recipe, |view| begin(view, job, &changes));
+        // What is known already is told with its picture, at once.
+        let mut told = false;
         let mut ends = self.shown.get(&job.recipe).map(|shown| shown.ends.clone()).unwrap_or_default();
         for at in job.finished.load(Ordering::Relaxed)..job.seeds.len() {
             let seed = job.seeds[at].0;
             let began = Instant::now();
+            if !told && !self.studio.knows(&job.order, seed) {
+                told = true;
+                self.board.recipe(job.recipe, |view| begin(view, job, &changes));
+            }
             let painted = self.paint_seed(job, at)?;
             let end = job.order.keys(seed).last().copied();
             let unchanged = end.is_some() && ends.get(&seed).copied() == end;
             ends.extend(end.map(|end| (seed, end)));
             let seconds = began.elapsed().as_secs_f64();
-            let image = self.show(job, at, &painted, unchanged, seconds)?;
+            let changes_to_tell = (!told).then_some(changes.as_slice());
+            let image = self.show(job, at, &painted, Finish { unchanged, seconds, changes: changes_to_tell })?;
+            told = true;
             let file = self.write(job, at, &image);
             let resumed = step_at(job, painted.reused);
             let name = self.name(job);
@@ -204,7 +222,6 @@ impl Painter<'_> {
         }
         ends.retain(|seed, _| job.seeds.iter().any(|known| known.0 == *seed));
         self.shown.insert(job.recipe, Shown { source: job.source.clone(), file: job.file.clone(), ends });
-        self.board.recipe(job.recipe, |view| view.standing = Standing::Done);
         Ok(())
     }
 
@@ -214,8 +231,9 @@ impl Painter<'_> {
         let mut previews = Previews::of(job.order.plan.steps.len());
         let mut resumed = None;
         screen.begin(&job.outputs[at].path.display().to_string(), job.steps);
-        let painted = studio.paint(&job.order, job.seeds[at].0, &mut |model, state| {
-            if interruption.raised() || !easel.is_newest(job) {
+        let ended = || interruption.raised() || !easel.is_newest(job);
+        let mut watch = |model: &StudioModel, state: &State| {
+            if ended() {
                 return ControlFlow::Break(());
             }
             let step = step_at(job, state.done());
@@ -226,23 +244,28 @@ impl Painter<'_> {
                 if let Some(picture) = view.pictures.get_mut(at) {
                     (picture.step, picture.resumed, picture.rendering) = (step, resumed, true);
                     if let Some(png) = preview {
-                        picture.show_preview(board.image(png));
+                        picture.show_preview(Image::new(png));
                     }
                 }
             });
             ControlFlow::Continue(())
-        });
+        };
+        let painted = studio.paint(&job.order, job.seeds[at].0, &mut watch, Stop::when(&ended));
         screen.end();
         painted
     }
 
     /// Puts a finished picture on the board.
-    fn show(&self, job: &Job, at: usize, painted: &Painted, unchanged: bool, seconds: f64) -> Result<Image, Failure> {
+    fn show(&self, job: &Job, at: usize, painted: &Painted, finish: Finish<'_>) -> Result<Image, Failure> {
+        let Finish { unchanged, seconds, changes } = finish;
         let text = recipe::with_seed(&job.source, job.seeds[at]);
         let precision = job.order.network.precision.name();
-        let image = self.board.image(painted.compressed.encode(&text, Some(precision))?);
+        let image = Image::new(painted.compressed.encode(&text, Some(precision))?);
         let effects = self.effects(job, &painted.effects)?;
         self.board.recipe(job.recipe, |view| {
+            if let Some(changes) = changes {
+                begin(view, job, changes);
+            }
             if let Some(picture) = view.pictures.get_mut(at) {
                 let old = picture.current.replace(image.clone());
                 if !unchanged {
@@ -258,6 +281,9 @@ impl Painter<'_> {
                 view.note = Some("the same picture: nothing that it is made from has changed".to_owned());
             }
             view.warnings.extend(painted.warnings.iter().cloned());
+            if at + 1 == job.seeds.len() {
+                view.standing = Standing::Done;
+            }
         });
         let mut orders = self.easel.lock();
         let finished = orders.finished.entry(job.recipe).or_default();
@@ -293,7 +319,7 @@ impl Painter<'_> {
                 name: concept.name.clone(),
                 direction: concept.direction.name(),
                 share: if total > 0.0 { sum(map) / total } else { 0.0 },
-                image: self.board.image(png::encode_overlay(map.width, map.height, &overlay(map, number))?),
+                image: Image::new(png::encode_overlay(map.width, map.height, &overlay(map, number))?),
             })
         };
         plan.acting().into_iter().zip(maps).enumerate().map(effect).collect()

@@ -23,7 +23,7 @@ use std::sync::mpsc;
 
 use super::Failure;
 use super::cli::WatchArgs;
-use super::device::Network;
+use super::device::{Network, compute_here};
 use super::interruption::Interruption;
 use super::report::Report;
 use board::Board;
@@ -98,10 +98,16 @@ pub(super) fn watch(args: &WatchArgs, report: &mut Report) -> Result<(), Failure
     let restore = keys::listen(signals);
     let painter = {
         let (easel, board, screen, interruption) = (easel.clone(), board, screen.clone(), interruption.clone());
-        let keep = args.keep.saturating_mul(1 << 20);
-        std::thread::Builder::new()
-            .name("easel".to_owned())
-            .spawn(move || easel::work(&easel, &board, &screen, &interruption, keep))?
+        let (keep, network) = (args.keep.saturating_mul(1 << 20), args.network);
+        let work = move || {
+            // The others wait for files and browsers: this thread computes.
+            if let Err(failure) = compute_here(network) {
+                screen.failure(&failure);
+                return;
+            }
+            easel::work(&easel, &board, &screen, &interruption, keep);
+        };
+        std::thread::Builder::new().name("easel".to_owned()).spawn(work)?
     };
     let ended = desk.work(&inbox, &|| interruption.raised() || painter.is_finished());
     let ended = if painter.is_finished() { Err(WatchError::Easel.into()) } else { ended };

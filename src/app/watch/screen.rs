@@ -8,7 +8,8 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::inline::Protocol;
-use crate::app::report::{Report, bytes};
+use crate::app::Failure;
+use crate::app::report::{Report, bytes, message};
 use crate::artifact::Picture;
 use crate::diagnostic::{self, Diagnostics};
 use crate::model::hub::Progress;
@@ -90,6 +91,13 @@ impl Screen {
     /// How the watch stands.
     pub(super) fn state(&self, state: &str) {
         self.lock().say("state", json!({ "message": state }), state);
+    }
+
+    /// Why nothing can go on.
+    pub(super) fn failure(&self, failure: &Failure) {
+        if let Failure::Run(error) = failure {
+            self.state(&format!("error: {}", message(error.as_ref())));
+        }
     }
 
     /// A copy was kept.

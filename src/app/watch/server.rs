@@ -19,6 +19,7 @@ use axum::middleware::{self, Next};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::serve::ListenerExt;
 use futures_util::stream::{self, Stream};
 use tokio::time::Instant;
 
@@ -80,6 +81,8 @@ pub(super) fn serve(listener: TcpListener, board: Arc<Board>, signals: Sender<Si
         runtime.block_on(async move {
             // Without a page the watch goes on.
             if let Ok(listener) = tokio::net::TcpListener::from_std(listener) {
+                // Each piece at once: the system would hold back a small one until the browser has confirmed the last.
+                let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
                 let _ = axum::serve(listener, router(shared)).await;
             }
         });
@@ -141,15 +144,23 @@ async fn events(State(shared): State<Shared>) -> Sse<impl Stream<Item = Result<E
     let mut changes = board.changes();
     changes.mark_changed();
     let viewer = board.look();
-    let stream = stream::unfold((board, changes, viewer, None), |(board, mut changes, viewer, sent)| async move {
-        changes.changed().await.ok()?;
-        if let Some(sent) = sent {
-            // What comes after a pause goes at once; what comes soon after another is in the same view as the next.
-            tokio::time::sleep_until(sent + PACE).await;
+    let begin = (board, changes, viewer, None::<(Instant, String)>);
+    let stream = stream::unfold(begin, |(board, mut changes, viewer, mut sent)| async move {
+        loop {
+            changes.changed().await.ok()?;
+            if let Some((time, _)) = &sent {
+                // What comes after a pause goes at once; what comes soon after another is in the same view as the next.
+                tokio::time::sleep_until(*time + PACE).await;
+            }
+            changes.mark_unchanged();
+            let view = board.json();
+            // What changes nothing that can be seen does not hold up what does.
+            if sent.as_ref().is_none_or(|(_, sent)| *sent != view) {
+                let event = Event::default().data(&view);
+                sent = Some((Instant::now(), view));
+                return Some((Ok(event), (board, changes, viewer, sent)));
+            }
         }
-        changes.mark_unchanged();
-        let event = Event::default().data(board.json());
-        Some((Ok(event), (board, changes, viewer, Some(Instant::now()))))
     });
     Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
 }
@@ -157,7 +168,7 @@ async fn events(State(shared): State<Shared>) -> Sse<impl Stream<Item = Result<E
 /// A picture of the board.
 async fn picture(State(shared): State<Shared>, Path(id): Path<u64>) -> Response {
     match shared.board.png(id) {
-        // A number is never given twice.
+        // The number stands for what is in it.
         Some(png) => {
             ([(CONTENT_TYPE, "image/png"), (CACHE_CONTROL, "private, max-age=600")], png.to_vec()).into_response()
         }
@@ -201,5 +212,49 @@ pub(super) fn open(address: &str) {
     // The address is printed: who has no browser here can go there all the same.
     if let Ok(mut browser) = command.spawn() {
         std::thread::spawn(move || browser.wait());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use axum::extract::State;
+    use axum::response::IntoResponse;
+    use futures_util::StreamExt;
+    use tokio::time::Instant;
+
+    use super::super::board::Board;
+    use super::{Shared, events};
+
+    /// Hours at a page that is left open, by a clock that does not wait: now and then a sign of life, which is a comment
+    /// that pages do not see, and then what changes.
+    #[test]
+    fn a_page_that_is_left_open_is_kept_alive() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let board = Arc::new(Board::new());
+            let shared = Shared { board: board.clone(), signals: channel().0, port: 1 };
+            let mut body = events(State(shared)).await.into_response().into_body().into_data_stream();
+            let mut next = async || body.next().await.unwrap().unwrap();
+            assert!(next().await.starts_with(b"data: "));
+            let began = Instant::now();
+            let mut signs = 0;
+            while began.elapsed() < Duration::from_secs(8 * 60 * 60) {
+                let sign = next().await;
+                assert!(sign.starts_with(b":"), "{sign:?}");
+                signs += 1;
+            }
+            // No browser, and nothing in between, gives up so soon.
+            assert!(signs >= 8 * 60 * 2, "{signs} signs of life in eight hours");
+            // A change that nobody can see is not told; one that can be seen is.
+            board.change(|_| {});
+            assert!(next().await.starts_with(b":"));
+            board.change(|view| view.paused = true);
+            let change = next().await;
+            assert!(change.starts_with(b"data: ") && change.windows(13).any(|part| part == b"\"paused\":true"));
+        });
     }
 }

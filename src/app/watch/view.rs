@@ -6,6 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::plan::key::Key;
+
 /// Everything.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct View {
@@ -119,6 +121,18 @@ pub(super) struct Image {
     pub(super) id: u64,
     #[serde(skip)]
     pub(super) png: Arc<Vec<u8>>,
+}
+
+impl Image {
+    /// A picture whose number stands for what is in the file: a browser that has had it, as after an undo, need not fetch it
+    /// again.
+    pub(super) fn new(png: Vec<u8>) -> Self {
+        // JavaScript's numbers have 53 bits.
+        const BITS: u32 = 53;
+        let id = Key::of(&png).bytes().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+            >> (u64::BITS - BITS);
+        Self { id, png: Arc::new(png) }
+    }
 }
 
 /// Previews are fetched a moment after they are told of.

@@ -22,6 +22,7 @@ mod norm;
 mod numbers;
 mod pairs;
 mod product;
+mod reading;
 mod simd;
 mod stored;
 #[cfg(test)]
@@ -34,4 +35,5 @@ pub(super) use convolution::{After, Conv2d, Geometry, Linear};
 pub(super) use moments::Moments;
 pub(super) use norm::Norm;
 pub(super) use numbers::channels_last;
+pub(super) use reading::{Format, read_numbers};
 pub use simd::Isa;

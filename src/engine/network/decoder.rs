@@ -6,6 +6,7 @@ use super::Built;
 use super::kl::KlDecoder;
 use super::tiny::TinyDecoder;
 use crate::engine::checkpoint::Parameters;
+use crate::engine::limits::Stop;
 use crate::model::card::AutoencoderCard;
 
 /// The decoder of an autoencoder.
@@ -67,31 +68,32 @@ impl Decoder {
     /// Latents as the U-Net sees them, `[rows, channels, height, width]`, as pixels in f32, nominally from 0 to 1:
     /// `[rows, 3, 8 height, 8 width]`. What lies outside is left, so that an overflow can be told from white.
     pub fn decode(&self, latents: &Tensor) -> Built<Tensor> {
-        self.decode_while(latents, &mut || Ok(()))
+        self.decode_until(Stop::NEVER, latents)
     }
 
-    /// [`Self::decode`], asking between the parts of a decoder that takes its time whether to go on; an error is its end.
-    pub fn decode_while(&self, latents: &Tensor, go_on: &mut dyn FnMut() -> Built<()>) -> Built<Tensor> {
+    /// The same until `stop`, which is asked between the parts of a decoder that takes its time.
+    pub fn decode_until(&self, stop: Stop<'_>, latents: &Tensor) -> Built<Tensor> {
         let latents = match &self.statistics {
             Some((deviation, mean)) => {
                 (latents.broadcast_mul(deviation)? / self.scaling_factor)?.broadcast_add(mean)?.to_dtype(self.dtype)?
             }
             None => (latents.to_dtype(self.dtype)? / self.scaling_factor)?,
         };
-        let pixels = match self.pixels(&latents, self.strip, go_on) {
+        let pixels = match self.pixels(&latents, self.strip, stop) {
             // In small pieces, before it is given up.
-            Err(error) if error.is_out_of_memory() && self.strip > STRIP => self.pixels(&latents, STRIP, go_on),
+            Err(error) if error.is_out_of_memory() && self.strip > STRIP => self.pixels(&latents, STRIP, stop),
             pixels => pixels,
         };
         let pixels = pixels.map_err(|error| error.while_doing("decoding the picture"))?;
         // Both give -1 to 1.
         Ok(pixels.to_dtype(DType::F32)?.affine(0.5, 0.5)?)
     }
+
     /// From -1 to 1, in pieces of at most so many bytes.
-    fn pixels(&self, latents: &Tensor, strip: usize, go_on: &mut dyn FnMut() -> Built<()>) -> Built<Tensor> {
+    fn pixels(&self, latents: &Tensor, strip: usize, stop: Stop<'_>) -> Built<Tensor> {
         match &self.decoder {
             Kind::Kl(decoder) => {
-                let picture = |row| decoder.forward(&latents.narrow(0, row, 1)?, strip, go_on);
+                let picture = |row| decoder.forward(&latents.narrow(0, row, 1)?, strip, stop);
                 Ok(Tensor::cat(&(0..latents.dim(0)?).map(picture).collect::<Built<Vec<_>>>()?, 0)?)
             }
             Kind::Tiny(decoder) => Ok(decoder.forward(latents)?),

@@ -8,6 +8,7 @@ use super::layers::{Conv2d, GroupNorm, picture, positions};
 use super::resnet::{Resnet, ResnetShape, Upsample};
 use super::strips::Strips;
 use crate::engine::checkpoint::Parameters;
+use crate::engine::limits::Stop;
 use crate::model::card::KlCard;
 
 /// The epsilon of every norm in it.
@@ -74,13 +75,8 @@ impl KlDecoder {
     }
 
     /// `[1, latent channels, height, width]` to `[1, 3, ..]`, from -1 to 1. What is larger than `strip` bytes is computed
-    /// in strips. An error of `go_on`, which is asked between the blocks, is its end.
-    pub(super) fn forward(
-        &self,
-        latents: &Tensor,
-        strip: usize,
-        go_on: &mut dyn FnMut() -> Built<()>,
-    ) -> Built<Tensor> {
+    /// in strips, until `stop`, which is asked between the blocks.
+    pub(super) fn forward(&self, latents: &Tensor, strip: usize, stop: Stop<'_>) -> Built<Tensor> {
         let latents = match &self.post_quant {
             Some(conv) => conv.forward(latents)?,
             None => latents.clone(),
@@ -93,15 +89,15 @@ impl KlDecoder {
         let mut x = Strips::cut(&after.forward(&x, None)?, strip)?;
         for level in &self.levels {
             for resnet in &level.resnets {
-                go_on()?;
+                stop.check()?;
                 x = resnet.forward_strips(x)?;
             }
             if let Some(upsample) = &level.upsample {
-                go_on()?;
+                stop.check()?;
                 x = upsample.forward_strips(x)?;
             }
         }
-        go_on()?;
+        stop.check()?;
         Ok(x.normed_and_convolved(&self.norm_out, &self.conv_out)?.whole()?)
     }
 }

@@ -1,6 +1,8 @@
 //! The layers that everything is made of, each by the machine's own kernels or, on other devices and in other types, by
 //! candle's operations.
 
+use std::sync::Arc;
+
 use candle_core::{D, Result, Tensor};
 
 use super::Built;
@@ -11,8 +13,9 @@ use crate::engine::kernel::{self, Geometry, Isa};
 pub(super) use crate::engine::kernel::{After, Moments};
 
 /// y = x W^T + b over the last dimension.
+#[derive(Clone)]
 pub(super) enum Linear {
-    Packed(kernel::Linear),
+    Packed(Arc<kernel::Linear>),
     Plain {
         /// `[out, in]`.
         weight: Tensor,
@@ -22,36 +25,42 @@ pub(super) enum Linear {
 
 impl Linear {
     pub(super) fn new(inputs: usize, outputs: usize, at: &Parameters) -> Built<Self> {
-        let (weight, bias) = (at.get((outputs, inputs), "weight")?, at.get(outputs, "bias")?);
-        Ok(Self::from_tensors(&weight, Some(bias), at.isa())?)
+        at.layer(|| {
+            let (weight, bias) = (at.get((outputs, inputs), "weight")?, at.get(outputs, "bias")?);
+            Ok(Self::from_tensors(&weight, Some(bias), at.isa())?)
+        })
     }
 
     pub(super) fn without_bias(inputs: usize, outputs: usize, at: &Parameters) -> Built<Self> {
-        Ok(Self::from_tensors(&at.get((outputs, inputs), "weight")?, None, at.isa())?)
+        at.layer(|| Ok(Self::from_tensors(&at.get((outputs, inputs), "weight")?, None, at.isa())?))
     }
 
     /// A 1x1 convolution's weights as a layer over channels-last vectors.
     pub(super) fn from_convolution(inputs: usize, outputs: usize, at: &Parameters) -> Built<Self> {
-        let weight = at.get((outputs, inputs, 1, 1), "weight")?.reshape((outputs, inputs))?;
-        Ok(Self::from_tensors(&weight, Some(at.get(outputs, "bias")?), at.isa())?)
+        at.layer(|| {
+            let weight = at.get((outputs, inputs, 1, 1), "weight")?.reshape((outputs, inputs))?;
+            Ok(Self::from_tensors(&weight, Some(at.get(outputs, "bias")?), at.isa())?)
+        })
     }
 
     /// Several layers with the same input as one, their outputs one after another.
     pub(super) fn side_by_side(width: usize, biased: bool, at: &[Parameters]) -> Built<Self> {
-        let weights = at.iter().map(|at| at.get((width, width), "weight")).collect::<Built<Vec<_>>>()?;
-        let bias = if biased {
-            let biases = at.iter().map(|at| at.get(width, "bias")).collect::<Built<Vec<_>>>()?;
-            Some(Tensor::cat(&biases, 0)?)
-        } else {
-            None
-        };
-        Ok(Self::from_tensors(&Tensor::cat(&weights, 0)?, bias, at[0].isa())?)
+        Parameters::layer_of(at, || {
+            let weights = at.iter().map(|at| at.get((width, width), "weight")).collect::<Built<Vec<_>>>()?;
+            let bias = if biased {
+                let biases = at.iter().map(|at| at.get(width, "bias")).collect::<Built<Vec<_>>>()?;
+                Some(Tensor::cat(&biases, 0)?)
+            } else {
+                None
+            };
+            Ok(Self::from_tensors(&Tensor::cat(&weights, 0)?, bias, at[0].isa())?)
+        })
     }
 
     /// From `[out, in]` and `[out]`.
     fn from_tensors(weight: &Tensor, bias: Option<Tensor>, isa: Option<Isa>) -> Result<Self> {
         Ok(match isa {
-            Some(isa) => Self::Packed(kernel::Linear::new(isa, weight, bias.as_ref())?),
+            Some(isa) => Self::Packed(kernel::Linear::new(isa, weight, bias.as_ref())?.into()),
             None => Self::Plain { weight: weight.clone(), bias },
         })
     }
@@ -83,8 +92,9 @@ fn product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
 }
 
 /// a * gelu(g) with `[a, g]` = x W^T + b over the last dimension.
+#[derive(Clone)]
 pub(super) enum GatedLinear {
-    Packed(kernel::Linear),
+    Packed(Arc<kernel::Linear>),
     /// On the CPU, where the halves by themselves take less memory.
     Halves {
         value: Linear,
@@ -100,17 +110,19 @@ pub(super) enum GatedLinear {
 impl GatedLinear {
     /// `outputs` counts the values alone.
     pub(super) fn new(inputs: usize, outputs: usize, at: &Parameters) -> Built<Self> {
-        let (weight, bias) = (at.get((2 * outputs, inputs), "weight")?, at.get(2 * outputs, "bias")?);
-        if let Some(isa) = at.isa() {
-            return Ok(Self::Packed(kernel::Linear::gated(isa, &weight, Some(&bias))?));
-        }
-        if !at.device().is_cpu() {
-            return Ok(Self::Whole { weight, bias });
-        }
-        let half = |start| {
-            Linear::from_tensors(&weight.narrow(0, start, outputs)?, Some(bias.narrow(0, start, outputs)?), None)
-        };
-        Ok(Self::Halves { value: half(0)?, gate: half(outputs)? })
+        at.layer(|| {
+            let (weight, bias) = (at.get((2 * outputs, inputs), "weight")?, at.get(2 * outputs, "bias")?);
+            if let Some(isa) = at.isa() {
+                return Ok(Self::Packed(kernel::Linear::gated(isa, &weight, Some(&bias))?.into()));
+            }
+            if !at.device().is_cpu() {
+                return Ok(Self::Whole { weight, bias });
+            }
+            let half = |start| {
+                Linear::from_tensors(&weight.narrow(0, start, outputs)?, Some(bias.narrow(0, start, outputs)?), None)
+            };
+            Ok(Self::Halves { value: half(0)?, gate: half(outputs)? })
+        })
     }
 
     /// `[.., in]` to `[.., out]`.
@@ -124,8 +136,9 @@ impl GatedLinear {
 }
 
 /// A two-dimensional convolution.
+#[derive(Clone)]
 pub(super) enum Conv2d {
-    Packed(kernel::Conv2d),
+    Packed(Arc<kernel::Conv2d>),
     Plain {
         kernel: Kernel,
         /// `[out]`.
@@ -134,6 +147,7 @@ pub(super) enum Conv2d {
 }
 
 /// A convolution's weights, laid out for the way in which it is computed.
+#[derive(Clone)]
 pub(super) enum Kernel {
     /// `[out, in]`: a matrix product at each place.
     Point(Tensor),
@@ -146,28 +160,30 @@ pub(super) enum Kernel {
 impl Conv2d {
     /// With as much padding as keeps the size.
     pub(super) fn new(inputs: usize, outputs: usize, size: usize, at: &Parameters) -> Built<Self> {
-        let weight = at.get((outputs, inputs, size, size), "weight")?;
-        let geometry = Geometry { size, stride: 1, padding: (size / 2, size / 2) };
-        Ok(Self::from_tensors(&weight, Some(at.get(outputs, "bias")?), geometry, at.isa())?)
+        Self::load([outputs, inputs], Geometry { size, stride: 1, padding: (size / 2, size / 2) }, true, at)
     }
 
     /// With as much padding as keeps the size.
     pub(super) fn without_bias(inputs: usize, outputs: usize, size: usize, at: &Parameters) -> Built<Self> {
-        let weight = at.get((outputs, inputs, size, size), "weight")?;
-        let geometry = Geometry { size, stride: 1, padding: (size / 2, size / 2) };
-        Ok(Self::from_tensors(&weight, None, geometry, at.isa())?)
+        Self::load([outputs, inputs], Geometry { size, stride: 1, padding: (size / 2, size / 2) }, false, at)
     }
 
     /// With a stride of 2; `padding` before the first pixel and behind the last.
     pub(super) fn halving(channels: usize, size: usize, padding: (usize, usize), at: &Parameters) -> Built<Self> {
-        let weight = at.get((channels, channels, size, size), "weight")?;
-        let geometry = Geometry { size, stride: 2, padding };
-        Ok(Self::from_tensors(&weight, Some(at.get(channels, "bias")?), geometry, at.isa())?)
+        Self::load([channels; 2], Geometry { size, stride: 2, padding }, true, at)
+    }
+
+    fn load([outputs, inputs]: [usize; 2], geometry: Geometry, biased: bool, at: &Parameters) -> Built<Self> {
+        at.layer(|| {
+            let weight = at.get((outputs, inputs, geometry.size, geometry.size), "weight")?;
+            let bias = biased.then(|| at.get(outputs, "bias")).transpose()?;
+            Ok(Self::from_tensors(&weight, bias, geometry, at.isa())?)
+        })
     }
 
     fn from_tensors(weight: &Tensor, bias: Option<Tensor>, geometry: Geometry, isa: Option<Isa>) -> Result<Self> {
         if let Some(isa) = isa {
-            return Ok(Self::Packed(kernel::Conv2d::new(isa, weight, bias.as_ref(), geometry)?));
+            return Ok(Self::Packed(kernel::Conv2d::new(isa, weight, bias.as_ref(), geometry)?.into()));
         }
         let (outputs, inputs, size, _) = weight.dims4()?;
         let kernel = if size == 1 {

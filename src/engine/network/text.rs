@@ -48,7 +48,7 @@ impl TextEncoder {
         let layers =
             (0..card.layers).map(|layer| Layer::new(card, &at.pp("encoder.layers").pp(layer))).collect::<Built<_>>()?;
         Ok(Self {
-            tokens: at.get((card.vocabulary, card.width), TOKENS)?,
+            tokens: at.pp("embeddings.token_embedding").layer(|| at.get((card.vocabulary, card.width), TOKENS))?,
             positions: at.get((card.max_tokens, card.width), "embeddings.position_embedding.weight")?,
             layers,
             final_norm: LayerNorm::new(card.width, card.norm_epsilon, &at.pp("final_layer_norm"))?,

@@ -6,6 +6,7 @@ use super::Built;
 use super::attention::{CrossAttention, KeyValue, Names, Precision, SelfAttention, TextProjections};
 use super::layers::{GatedLinear, GroupNorm, LayerNorm, Linear, picture, positions};
 use crate::engine::checkpoint::Parameters;
+use crate::engine::limits::Stop;
 use crate::model::card::{TransformerCard, UNetCard};
 
 /// The first attention of a layer.
@@ -108,11 +109,13 @@ impl SpatialTransformer {
     }
 
     /// `x` may have a single row for all rows of the text: it is only multiplied where the text comes in.
-    pub(super) fn forward(&self, x: &Tensor, text: &[KeyValue]) -> Result<Tensor> {
+    /// An error of `stop` is its end.
+    pub(super) fn forward(&self, x: &Tensor, text: &[KeyValue], stop: Stop<'_>) -> Built<Tensor> {
         let mut hidden = self.project_in.forward(&positions(&self.norm.forward(x)?)?)?;
         for layer in &self.layers {
+            stop.check()?;
             hidden = layer.forward(&hidden, text)?;
         }
-        picture(&self.project_out.forward_added(&hidden, &positions(x)?)?, x)
+        Ok(picture(&self.project_out.forward_added(&hidden, &positions(x)?)?, x)?)
     }
 }

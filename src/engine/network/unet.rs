@@ -1,6 +1,6 @@
 //! The U-Net (Ronneberger et al., arXiv 1505.04597) with timestep and text (Rombach et al., arXiv 2112.10752).
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::Built;
 use super::attention::{KeyValue, TextProjections};
@@ -11,6 +11,7 @@ use super::text::TextVectors;
 use super::time::TimeEmbedding;
 use super::transformer::SpatialTransformer;
 use crate::engine::checkpoint::Parameters;
+use crate::engine::limits::{Limits, Stop};
 use crate::engine::room::RowLimit;
 use crate::model::card::{MidCard, TransformerCard, UNetCard};
 use crate::quantity::Size;
@@ -94,11 +95,6 @@ impl UNet {
         })
     }
 
-    /// Has the network evaluate no more than so many rows at once, which takes less memory and gives the same estimates.
-    pub fn most_rows(self, most_rows: usize) -> Self {
-        Self { limit: RowLimit::new(Some(most_rows)), ..self }
-    }
-
     /// How many rows it evaluates at once since the device had not the memory for more.
     pub fn reduced_rows(&self) -> Option<usize> {
         self.limit.reduced()
@@ -119,28 +115,43 @@ impl UNet {
     /// the network computes in. `condition` must be this network's own. Where the device has not the memory for all rows at
     /// once they are evaluated in chunks.
     pub fn forward(&self, latents: &Tensor, timestep: f64, condition: &Condition, rows: &[usize]) -> Built<Tensor> {
-        self.limit.evaluate(rows.len(), |most| self.in_chunks(latents, timestep, condition, rows, most))
+        self.forward_within(Limits::NONE, latents, timestep, condition, rows)
     }
 
-    fn in_chunks(
+    /// The same within limits.
+    pub fn forward_within(
         &self,
+        limits: Limits<'_>,
         latents: &Tensor,
         timestep: f64,
         condition: &Condition,
         rows: &[usize],
-        most: usize,
+    ) -> Built<Tensor> {
+        self.limit.evaluate(limits.rows.min(rows.len()), |rows_at_once| {
+            self.in_chunks(Limits { rows: rows_at_once, ..limits }, latents, timestep, condition, rows)
+        })
+    }
+
+    fn in_chunks(
+        &self,
+        limits: Limits<'_>,
+        latents: &Tensor,
+        timestep: f64,
+        condition: &Condition,
+        rows: &[usize],
     ) -> Built<Tensor> {
         let inner = latents.to_dtype(self.dtype)?;
         let mut order = Vec::with_capacity(rows.len());
         let mut outputs = Vec::new();
-        for batch in condition.batches(rows, most, &self.device)? {
+        for batch in condition.batches(rows, limits.rows, &self.device)? {
             let latents = if inner.dim(0)? == 1 || batch.places.len() == rows.len() && outputs.is_empty() {
                 inner.clone()
             } else {
                 inner.index_select(&index(&batch.places, &self.device)?, 0)?
             };
             let time = self.time.forward(timestep, condition.guidance.as_ref(), batch.added.as_ref(), &inner)?;
-            outputs.push(self.evaluate(&latents, &time, &batch.text, batch.places.len())?);
+            let given = Given { time: &time, text: &batch.text, stop: limits.stop };
+            outputs.push(self.evaluate(&latents, given, batch.places.len())?);
             order.extend(batch.places);
         }
         let output = if outputs.len() == 1 { outputs.remove(0) } else { Tensor::cat(&outputs, 0)? };
@@ -154,13 +165,13 @@ impl UNet {
         Ok(output.to_dtype(latents.dtype())?)
     }
 
-    fn evaluate(&self, latents: &Tensor, time: &Tensor, text: &[KeyValue], rows: usize) -> Result<Tensor> {
+    fn evaluate(&self, latents: &Tensor, given: Given<'_>, rows: usize) -> Built<Tensor> {
         let latents = if self.center_input { latents.affine(2.0, -1.0)? } else { latents.clone() };
         let mut x = self.conv_in.forward(&latents)?;
         let mut skips = vec![x.clone()];
         for level in &self.down {
             for block in &level.blocks {
-                x = block.forward(&x, time, text)?;
+                x = block.forward(&x, given)?;
                 skips.push(x.clone());
             }
             if let Some(downsample) = &level.downsample {
@@ -169,14 +180,14 @@ impl UNet {
             }
         }
         if let Some(mid) = &self.mid {
-            x = mid.forward(&x, time, text)?;
+            x = mid.forward(&x, given)?;
         }
         for level in &self.up {
             for block in &level.blocks {
                 if let Some(skip) = skips.pop() {
                     x = join_channels(&x, &skip)?;
                 }
-                x = block.forward(&x, time, text)?;
+                x = block.forward(&x, given)?;
             }
             if let Some(upsample) = &level.upsample {
                 // Twice the size, except that a level of odd size has lost nothing on its way down.
@@ -185,8 +196,17 @@ impl UNet {
             }
         }
         let x = self.conv_out.forward(&self.norm_out.forward_silu(&x)?)?;
-        expand_rows(&x, rows)?.contiguous()
+        Ok(expand_rows(&x, rows)?.contiguous()?)
     }
+}
+
+/// What all blocks are given beside the picture.
+#[derive(Clone, Copy)]
+struct Given<'a> {
+    /// The activated embedding, `[1 or rows, time width]`.
+    time: &'a Tensor,
+    text: &'a [KeyValue],
+    stop: Stop<'a>,
 }
 
 /// A residual block and the transformer behind it.
@@ -196,10 +216,11 @@ struct Block {
 }
 
 impl Block {
-    fn forward(&self, x: &Tensor, time: &Tensor, text: &[KeyValue]) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, Given { time, text, stop }: Given<'_>) -> Built<Tensor> {
+        stop.check()?;
         let x = self.resnet.forward(x, Some(time))?;
         match &self.transformer {
-            Some(transformer) => transformer.forward(&x, text),
+            Some(transformer) => transformer.forward(&x, text, stop),
             None => Ok(x),
         }
     }
@@ -269,10 +290,10 @@ impl Mid {
         Ok(Self { first: Block { resnet: resnet(0)?, transformer }, second })
     }
 
-    fn forward(&self, x: &Tensor, time: &Tensor, text: &[KeyValue]) -> Result<Tensor> {
-        let x = self.first.forward(x, time, text)?;
+    fn forward(&self, x: &Tensor, given: Given<'_>) -> Built<Tensor> {
+        let x = self.first.forward(x, given)?;
         match &self.second {
-            Some(resnet) => resnet.forward(&x, Some(time)),
+            Some(resnet) => Ok(resnet.forward(&x, Some(given.time))?),
             None => Ok(x),
         }
     }

@@ -140,24 +140,43 @@ function drawIcon(state, percent) {
   element("icon").href = `data:image/svg+xml,${encodeURIComponent(svg)}`;
 }
 
-/** Shows a picture once it has been loaded, so that the one before stays until then. */
-function show(img, image) {
+/** Pictures that were shown lately, ready to be shown again, as after an undo. */
+const ready = new Map();
+const READY = 12;
+
+function keep(source, loaded) {
+  ready.delete(source);
+  ready.set(source, loaded);
+  if (ready.size > READY) ready.delete(ready.keys().next().value);
+}
+
+/** Shows a picture once it has been loaded, so that the one before stays until then. A preview will not be seen again. */
+function show(img, image, preview) {
   const source = image ? `/picture/${image.id}` : "";
   if (img.dataset.wanted === source) return;
   img.dataset.wanted = source;
+  img.preview = preview;
   if (!source) return img.removeAttribute("src");
+  if (ready.has(source)) {
+    img.coming = null;
+    img.src = source;
+    return keep(source, ready.get(source));
+  }
   if (!img.coming) load(img);
 }
 
 /** Loads the picture that is wanted, one after the other: of those that come meanwhile only the newest is. */
 function load(img) {
-  const source = img.dataset.wanted;
+  const [source, preview] = [img.dataset.wanted, img.preview];
   const coming = new Image();
   coming.onload = coming.onerror = ({ type }) => {
     if (img.coming !== coming) return;
     img.coming = null;
     if (!img.dataset.wanted) return;
-    if (type === "load") img.src = source;
+    if (type === "load") {
+      img.src = source;
+      if (!preview) keep(source, coming);
+    }
     if (img.dataset.wanted !== source) load(img);
   };
   img.coming = coming;
@@ -170,8 +189,8 @@ function drawPicture() {
   const after = now?.preview ?? now?.current ?? null;
   const before = now?.preview ? now.current : now?.previous ?? null;
   if (now) document.documentElement.style.setProperty("--ratio", now.width / now.height);
-  show(element("after"), after);
-  show(element("before"), before);
+  show(element("after"), after, Boolean(now?.preview));
+  show(element("before"), before, false);
   element("after-tag").textContent = now?.preview ? "in the making" : "now";
   stage.classList.toggle("empty", !after);
   element("placeholder").textContent = recipe()?.problem ? "no picture yet" : "waiting for the first picture";
