@@ -40,7 +40,10 @@ impl DeviceChoice {
     pub fn open(self) -> Result<Device, EngineError> {
         let missing = |kind: &'static str, error: candle_core::Error| EngineError::NoDevice {
             wanted: self.to_string(),
-            why: format!("{kind} says: {}", first_line(&error)),
+            why: match first_line(&error) {
+                words if words.contains(NO_DRIVER) => format!("this machine has no driver for {kind}"),
+                words => format!("{kind} says: {words}"),
+            },
         };
         match self {
             Self::Cpu => Ok(Device::Cpu),
@@ -92,6 +95,9 @@ pub fn peak_memory(device: &Device) -> Option<u64> {
         None
     }
 }
+
+/// What CUDA says where there is no driver, but a stand-in for it.
+const NO_DRIVER: &str = "CUDA_ERROR_STUB_LIBRARY";
 
 /// What an error says, without the traces that may follow.
 fn first_line(error: &candle_core::Error) -> String {
