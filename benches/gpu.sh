@@ -56,10 +56,7 @@ card() {
 programs() {
   mkdir -p "$bin"
   if [ -n "${BUNDLE:-}" ]; then
-    for packed in "$BUNDLE"/bin/*.xz; do
-      xz --decompress --stdout "$packed" > "$bin/$(basename "$packed" .xz)"
-    done
-    chmod +x "$bin"/*
+    tar -xJf "$BUNDLE/programs.tar.xz" -C "$bin" || return
     # The tests look for their tables in the folder where they were built.
     local root
     root=$(cat "$BUNDLE/root") || return

@@ -8,7 +8,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:-target/gpu-bundle}
-mkdir -p "$folder/bin" "$folder/wheels"
+programs=$folder/programs
+mkdir -p "$programs" "$folder/wheels"
 pwd > "$folder/root"
 
 tools/cuda/build.sh
@@ -17,17 +18,15 @@ for line in sys.stdin:
     made = json.loads(line)
     if made.get("executable") and made["target"]["name"] == sys.argv[1] and sys.argv[2] in made["target"]["kind"]:
         print(made["executable"])' "$@"; }
-pack() {
-  strip -o "$folder/bin/$2" "$1"
-  xz --force -9 --threads 0 "$folder/bin/$2"
-}
-pack target/cuda/release/sega sega
+strip -o "$programs/sega" target/cuda/release/sega
 for name in claims side_by_side; do
-  pack "$(MESSAGES=json tools/cuda/build.sh --bench $name | built $name bench)" $name
+  strip -o "$programs/$name" "$(MESSAGES=json tools/cuda/build.sh --bench $name | built $name bench)"
 done
-pack "$(MESSAGES=json tools/cuda/build.sh --test sega | built sega test)" tests
+strip -o "$programs/tests" "$(MESSAGES=json tools/cuda/build.sh --test sega | built sega test)"
+# Together: what they have in common, the embedded model and candle's kernels, is packed once.
+tar -cf - -C "$programs" sega claims side_by_side tests | xz -9 > "$folder/programs.tar.xz"
+rm -r "$programs"
 
 echo "== wheels"
 python3 -m pip download -q --no-deps --only-binary=:all: -d "$folder/wheels" 'diffusers==0.42.1' importlib-metadata zipp
-du -sh "$folder"
-ls -l "$folder"/bin "$folder"/wheels
+ls -l "$folder" "$folder/wheels"
