@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use candle_core::{Device, Tensor};
 use cpu_time::ProcessTime;
-use sega::engine::kernel::Isa;
+use sega::engine::kernel::{Isa, KeepBlocks};
 use sega::engine::loading::Loading;
 use sega::engine::noise::NoiseStream;
 use sega::engine::texts::TextEncoders;
@@ -24,6 +24,10 @@ use sega::model::files::ModelFiles;
 use sega::model::prompt::{Chunk, TextTokens};
 
 type Fault = Box<dyn Error + Send + Sync>;
+
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: KeepBlocks = KeepBlocks::new();
 
 struct Options {
     model: String,

@@ -1,6 +1,7 @@
 //! How much memory a render takes: estimates from the card, the size of the picture and the headers of the weights.
 
 use super::checkpoint::{Checkpoint, Tensors};
+use super::kernel::KEPT;
 use super::loading::Loading;
 use super::lora::Loras;
 use super::{EngineError, ModelWeights, Precision};
@@ -8,9 +9,9 @@ use crate::model::card::{AutoencoderCard, Card, KlCard, TextCard, TinyCard, UNet
 use crate::model::files::Weights;
 use crate::model::lora::Part;
 
-/// What the program and its threads take by themselves, and what is worked on at once by layers that go through a picture
-/// in pieces.
-const ALWAYS: u64 = 320 << 20;
+/// What the program and its threads take by themselves, what is worked on at once by layers that go through a picture in
+/// pieces, and blocks that were freed and are kept for the next of their size.
+const ALWAYS: u64 = (320 << 20) + KEPT as u64;
 
 /// The bytes that the stages of a render take, beside each other in no case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,6 +14,7 @@
 #[cfg(target_arch = "x86_64")]
 mod amx;
 mod attention;
+mod blocks;
 mod convolution;
 mod grid;
 mod math;
@@ -31,6 +32,8 @@ mod threads;
 mod tiles;
 
 pub(super) use attention::attention;
+pub(super) use blocks::KEPT;
+pub use blocks::KeepBlocks;
 pub(super) use convolution::{After, Conv2d, Geometry, Linear};
 pub(super) use moments::Moments;
 pub(super) use norm::Norm;
