@@ -6,6 +6,7 @@ use super::grid::{Grid, OUTSIDE, Side};
 use super::numbers::{channels_last, picture, with_contiguous, with_optional};
 use super::product::{Finish, Packed, Places};
 use super::simd::Isa;
+use super::winograd::Winograd;
 
 /// What is done to the outputs of a layer while they are at hand.
 #[derive(Clone, Copy, Default)]
@@ -70,87 +71,122 @@ impl Geometry {
     fn outputs(self, inputs: usize) -> usize {
         (inputs + self.padding.0 + self.padding.1).saturating_sub(self.size) / self.stride + 1
     }
+
+    /// One side of a picture of `inputs` pixels that are enlarged to `enlarged`, without so many outputs at each end.
+    fn side(self, inputs: usize, enlarged: usize, left_out: (usize, usize)) -> Side {
+        let Self { size, stride, padding } = self;
+        let scale = inputs as f64 / enlarged as f64;
+        let origin = (left_out.0 * stride) as isize - padding.0 as isize;
+        Side {
+            outputs: self.outputs(enlarged) - left_out.0 - left_out.1,
+            stride,
+            pixels: (0..enlarged).map(|at| ((at as f64 * scale) as usize).min(inputs - 1)).collect(),
+            taps: (0..size).map(|tap| tap as isize + origin).collect(),
+        }
+    }
 }
 
 /// A two-dimensional convolution.
 pub(in crate::engine) struct Conv2d {
-    packed: Packed,
+    kernel: Kernel,
     geometry: Geometry,
 }
+
+enum Kernel {
+    Product(Packed),
+    Winograd {
+        winograd: Winograd,
+        /// Of a small layer, for small pictures.
+        plain: Option<Packed>,
+    },
+}
+
+/// Weights of a place of the kernel from which on a layer is always Winograd's. A smaller one takes little time in small
+/// pictures, for which it sums plainly, with the smaller error.
+const LARGE_LAYER: usize = 1 << 16;
+/// Output pixels from which on a picture is not small.
+const LARGE_PICTURE: usize = 1 << 14;
 
 impl Conv2d {
     /// From `weight` `[outputs, inputs, size, size]` and `bias` `[outputs]`.
     pub(in crate::engine) fn new(isa: Isa, weight: &Tensor, bias: Option<&Tensor>, geometry: Geometry) -> Result<Self> {
         let (outputs, inputs, height, width) = weight.dims4()?;
-        let packed = with_contiguous(weight, |weight| {
-            with_optional(bias, |bias| Ok(Packed::new(isa, weight, bias, [outputs, inputs, height * width], false)))
+        let kernel = with_contiguous(weight, |weight| {
+            with_optional(bias, |bias| {
+                let product = || Packed::new(isa, weight, bias, [outputs, inputs, height * width], false);
+                Ok(if geometry.size == 3 && geometry.stride == 1 && !Packed::is_tiled(isa, outputs, inputs) {
+                    let winograd = Winograd::new(isa, weight, bias, [outputs, inputs]);
+                    Kernel::Winograd { winograd, plain: (inputs * outputs < LARGE_LAYER).then(product) }
+                } else {
+                    Kernel::Product(product())
+                })
+            })
         })?;
-        Ok(Self { packed, geometry })
+        Ok(Self { kernel, geometry })
     }
 
     /// `x` `[rows, inputs, height, width]`, first enlarged to `size` by nearest neighbours if one is given, to
-    /// `[rows, outputs, ..]`.
+    /// `[rows, outputs, ..]`, without `left_out` lines above and below.
     pub(in crate::engine) fn forward(
         &self,
         x: &Tensor,
         size: Option<(usize, usize)>,
+        left_out: (usize, usize),
         after: After<'_>,
     ) -> Result<Tensor> {
         let (rows, _, height, width) = x.dims4()?;
         let (tall, wide) = size.unwrap_or((height, width));
-        let (out_height, out_width) = (self.geometry.outputs(tall), self.geometry.outputs(wide));
+        let sides = [self.geometry.side(height, tall, left_out), self.geometry.side(width, wide, (0, 0))];
+        let [out_height, out_width] = sides.each_ref().map(|side| side.outputs);
+        let residual = after.residual.map(channels_last).transpose()?;
+        let x = channels_last(x)?;
         let pixels = rows * out_height * out_width;
-        let plain = self.geometry.size == 1 && self.geometry.stride == 1 && size.is_none();
-        let grid = (!plain && self.packed.wants_grid()).then(|| {
-            let [down, across] = [(out_height, height, tall), (out_width, width, wide)].map(|side| self.side(side));
-            Grid::new(rows, [height, width], [&down, &across])
-        });
-        let table = (!plain && !self.packed.wants_grid()).then(|| {
-            let [lines, columns] = [(out_height, height, tall), (out_width, width, wide)].map(|side| self.table(side));
-            let mut table = Vec::with_capacity(lines.len() * columns.len() * pixels);
-            for lines in &lines {
-                for columns in &columns {
-                    for row in 0..rows {
-                        for line in lines {
-                            table.extend(columns.iter().map(|column| match (line, column) {
-                                (Some(line), Some(column)) => ((row * height + line) * width + column) as u32,
-                                _ => OUTSIDE,
-                            }));
-                        }
-                    }
-                }
+        let packed = match &self.kernel {
+            Kernel::Product(packed) => packed,
+            Kernel::Winograd { plain: Some(packed), .. } if pixels < LARGE_PICTURE => packed,
+            Kernel::Winograd { winograd, .. } => {
+                let numbers = with_all(&x, after.shift, residual.as_ref(), after.relu, |x, finish| {
+                    winograd.convolve(x, rows, [height, width], sides.each_ref(), finish)
+                })?;
+                return picture(numbers, [rows, winograd.outputs(), out_height, out_width]);
             }
-            table
-        });
+        };
+        let plain = self.geometry.size == 1 && self.geometry.stride == 1 && size.is_none() && left_out == (0, 0);
+        let grid = (!plain && packed.wants_grid()).then(|| Grid::new(rows, [height, width], sides.each_ref()));
+        let table = (!plain && !packed.wants_grid()).then(|| table(rows, [height, width], sides.each_ref()));
         let places = match (&grid, &table) {
             (Some(grid), _) => Places::Grid(grid),
             (_, Some(table)) => Places::Table(table),
             _ => Places::Same,
         };
-        let residual = after.residual.map(channels_last).transpose()?;
-        let x = channels_last(x)?;
-        let numbers = multiply(&self.packed, &x, places, pixels, after.shift, residual.as_ref(), after.relu)?;
-        picture(numbers, [rows, self.packed.outputs(), out_height, out_width])
+        let numbers = multiply(packed, &x, places, pixels, after.shift, residual.as_ref(), after.relu)?;
+        picture(numbers, [rows, packed.outputs(), out_height, out_width])
     }
+}
 
-    /// One side of a picture: so many outputs, of `inputs` pixels that are enlarged to `enlarged`.
-    fn side(&self, (outputs, inputs, enlarged): (usize, usize, usize)) -> Side {
-        let Geometry { size, stride, padding } = self.geometry;
-        let scale = inputs as f64 / enlarged as f64;
-        Side {
-            outputs,
-            stride,
-            pixels: (0..enlarged).map(|at| ((at as f64 * scale) as usize).min(inputs - 1)).collect(),
-            taps: (0..size).map(|tap| tap as isize - padding.0 as isize).collect(),
-        }
-    }
-
-    /// For each place of the kernel along one side, and each output, the input that lies there.
-    fn table(&self, sizes: (usize, usize, usize)) -> Vec<Vec<Option<usize>>> {
-        let side = self.side(sizes);
+/// For each place of the kernel and each output pixel the pixel that lies there, of so many pictures of `height` times
+/// `width` pixels.
+fn table(rows: usize, [height, width]: [usize; 2], sides: [&Side; 2]) -> Vec<u32> {
+    // Along one side.
+    let inputs = |side: &Side| -> Vec<Vec<Option<usize>>> {
         let pixel = |at: usize, tap: isize| side.pixels.get((at * side.stride).checked_add_signed(tap)?).copied();
         side.taps.iter().map(|&tap| (0..side.outputs).map(|at| pixel(at, tap)).collect()).collect()
+    };
+    let [lines, columns] = sides.map(inputs);
+    let mut table = Vec::with_capacity(lines.len() * columns.len() * rows * sides[0].outputs * sides[1].outputs);
+    for lines in &lines {
+        for columns in &columns {
+            for row in 0..rows {
+                for line in lines {
+                    table.extend(columns.iter().map(|column| match (line, column) {
+                        (Some(line), Some(column)) => ((row * height + line) * width + column) as u32,
+                        _ => OUTSIDE,
+                    }));
+                }
+            }
+        }
     }
+    table
 }
 
 fn multiply(
@@ -162,9 +198,21 @@ fn multiply(
     residual: Option<&Tensor>,
     relu: bool,
 ) -> Result<Vec<f32>> {
+    with_all(x, shift, residual, relu, |x, finish| packed.multiply(x, places, pixels, finish))
+}
+
+/// Gives `work` the numbers of all.
+fn with_all(
+    x: &Tensor,
+    shift: Option<&Tensor>,
+    residual: Option<&Tensor>,
+    relu: bool,
+    work: impl FnOnce(&[f32], Finish<'_>) -> Vec<f32>,
+) -> Result<Vec<f32>> {
     with_contiguous(x, |x| {
-        with_optional(shift, |shift| {
-            with_optional(residual, |residual| Ok(packed.multiply(x, places, pixels, Finish { shift, residual, relu })))
-        })
+        with_optional(shift, |shift| with_optional(residual, |residual| Ok(work(x, Finish { shift, residual, relu }))))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,6 +30,7 @@ mod stored;
 mod tests;
 mod threads;
 mod tiles;
+mod winograd;
 
 pub(super) use attention::attention;
 pub(super) use blocks::KEPT;

@@ -1,12 +1,12 @@
 //! Group and layer normalisation.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Device, Result, Tensor, bail};
 
 use super::math::silu;
 use super::moments::Moments;
 use super::numbers::{channels_last, picture, with_contiguous};
 use super::simd::{Isa, Simd, Task};
-use super::threads::{Shared, each, filled, threads_for};
+use super::threads::{Shared, each, filled, threads_for, want_large_pages};
 
 /// Multiplications that normalising a number is worth.
 const COST: usize = 16;
@@ -76,32 +76,65 @@ impl Norm {
         })
     }
 
-    /// Like [`group`](Self::group), by the moments of each row: those of a picture that `x` may be a part of.
-    pub(in crate::engine) fn group_by(
-        &self,
-        x: &Tensor,
-        moments: &[Moments],
-        groups: usize,
-        activated: bool,
-    ) -> Result<Tensor> {
+    /// Like [`group`](Self::group), by the moments of each row.
+    fn group_by(&self, x: &Tensor, moments: &[Moments], groups: usize, activated: bool) -> Result<Tensor> {
         let (rows, channels, height, width) = x.dims4()?;
         let affine: Vec<Vec<f32>> = moments.iter().map(|moments| self.affine(moments, groups)).collect();
         let normed = with_contiguous(&channels_last(x)?, |x| {
-            let parts = Parts::new(rows, height * width, x.len());
-            // SAFETY: the jobs cover all pixels, each of them once, and every pixel is written.
-            Ok(unsafe {
-                filled(x.len(), |out| {
-                    each(parts.threads, parts.count(), |job| {
-                        let range = parts.pixels(job);
-                        let x = &x[range.start * channels..range.end * channels];
-                        let (scale, shift) = affine[parts.row(job)].split_at(channels);
-                        let out = Shared::pointer(out).add(range.start * channels);
-                        self.isa.run(Apply { x, scale, shift, activated, out });
-                    });
-                })
-            })
+            // SAFETY: all numbers are written.
+            Ok(unsafe { filled(x.len(), |out| self.apply(x, &affine, activated, out.pointer())) })
         })?;
         picture(normed, [rows, channels, height, width])
+    }
+
+    /// Like [`group`](Self::group), of parts of one row that lie one below the other, by the moments of the whole picture.
+    pub(in crate::engine) fn group_joined(
+        &self,
+        parts: &[&Tensor],
+        moments: &Moments,
+        groups: usize,
+        activated: bool,
+    ) -> Result<Tensor> {
+        let [first, ..] = parts else { bail!("a picture without parts") };
+        let (_, channels, _, width) = first.dims4()?;
+        let affine = [self.affine(moments, groups)];
+        let parts = parts.iter().map(|part| channels_last(part)).collect::<Result<Vec<_>>>()?;
+        let numbers: usize = parts.iter().map(Tensor::elem_count).sum();
+        let mut normed: Vec<f32> = Vec::with_capacity(numbers);
+        want_large_pages(&normed);
+        for part in &parts {
+            with_contiguous(part, |x| {
+                assert!(normed.capacity() - normed.len() >= x.len());
+                // SAFETY: there is room behind what was written before, and all of the part's numbers are written.
+                unsafe {
+                    self.apply(x, &affine, activated, normed.as_mut_ptr().add(normed.len()));
+                    normed.set_len(normed.len() + x.len());
+                }
+                Ok(())
+            })?;
+        }
+        picture(normed, [1, channels, numbers / (channels * width), width])
+    }
+
+    /// Writes what the scales and shifts of each row make of it.
+    ///
+    /// # Safety
+    ///
+    /// There must be room for as many numbers.
+    unsafe fn apply(&self, x: &[f32], affine: &[Vec<f32>], activated: bool, out: *mut f32) {
+        let channels = self.scale.len();
+        let parts = Parts::new(affine.len(), x.len() / (affine.len() * channels), x.len());
+        let out = Shared::new(out);
+        each(parts.threads, parts.count(), |job| {
+            let range = parts.pixels(job);
+            let x = &x[range.start * channels..range.end * channels];
+            let (scale, shift) = affine[parts.row(job)].split_at(channels);
+            // SAFETY: the jobs cover all pixels, each of them once.
+            unsafe {
+                let out = out.pointer().add(range.start * channels);
+                self.isa.run(Apply { x, scale, shift, activated, out });
+            }
+        });
     }
 
     /// The scale of each channel, and then the shift of each.

@@ -63,6 +63,18 @@ pub(super) struct Finish<'a> {
     pub(super) relu: bool,
 }
 
+impl Finish<'_> {
+    /// Whether the numbers fit the outputs, without which nothing may be done.
+    pub(super) fn check(&self, columns: Columns) {
+        if let Some(shift) = self.shift {
+            assert!(!columns.gated && shift.len() == columns.outputs);
+        }
+        if let Some(residual) = self.residual {
+            assert!(!residual.is_empty() && residual.len().is_multiple_of(columns.outputs));
+        }
+    }
+}
+
 impl Packed {
     /// Packs `weight` `[outputs, inputs, taps]`. If `gated`, the second half of the outputs gates the first.
     pub(super) fn new(
@@ -83,15 +95,12 @@ impl Packed {
             _ => depth * width + column,
         };
         let weights = Stored::new(isa.rounds(), weight, inputs, taps, columns, order);
-        let mut padded_bias = vec![0.0; columns.padded()];
-        if let Some(bias) = bias {
-            for (panel, column) in columns.all() {
-                if let Some(output) = columns.output(panel, column) {
-                    padded_bias[panel * columns.panel() + column] = bias[output];
-                }
-            }
-        }
-        Self { isa, taps, inputs, columns, tiled, pairs, weights, bias: padded_bias, zeros: vec![0.0; inputs] }
+        Self { isa, taps, inputs, columns, tiled, pairs, weights, bias: columns.bias(bias), zeros: vec![0.0; inputs] }
+    }
+
+    /// Whether so many outputs of so many inputs would be left to the matrix unit.
+    pub(super) fn is_tiled(isa: Isa, outputs: usize, inputs: usize) -> bool {
+        tiles::apply(isa, inputs, Columns { lanes: isa.lanes(), outputs, gated: false })
     }
 
     /// Numbers of an output pixel.
@@ -116,12 +125,9 @@ impl Packed {
 
     /// The output pixels, `pixels` times `outputs` numbers.
     pub(super) fn multiply(&self, x: &[f32], places: Places<'_>, pixels: usize, finish: Finish<'_>) -> Vec<f32> {
-        let outputs = self.outputs();
+        finish.check(self.columns);
         let mut bias = self.bias.clone();
-        if let Some(shift) = finish.shift {
-            assert!(!self.columns.gated && shift.len() == outputs);
-            bias.iter_mut().zip(shift).for_each(|(bias, shift)| *bias += shift);
-        }
+        bias.iter_mut().zip(finish.shift.unwrap_or_default()).for_each(|(bias, shift)| *bias += shift);
         let inside = |pixel: &u32| *pixel == OUTSIDE || (*pixel as usize + 1) * self.inputs <= x.len();
         match places {
             Places::Same => assert!(self.taps == 1 && x.len() == pixels * self.inputs),
@@ -133,13 +139,10 @@ impl Packed {
                 assert!(grid.sources.iter().all(inside));
             }
         }
-        if let Some(residual) = finish.residual {
-            assert!(!residual.is_empty() && residual.len().is_multiple_of(outputs));
-        }
-        let target = |out| Target { columns: self.columns, bias: &bias, finish, out };
+        let target = |out| Target::new(self.columns, &bias, finish, out);
         // SAFETY: all outputs of all pixels are written; lengths were checked above.
         unsafe {
-            filled(pixels * outputs, |out| match places {
+            filled(pixels * self.outputs(), |out| match places {
                 Places::Same | Places::Grid(_) if self.tiled => {
                     let grid = if let Places::Grid(grid) = places { Some(grid) } else { None };
                     tiles::multiply(self, x, grid, pixels, target(out));
@@ -196,8 +199,21 @@ impl Columns {
         VECTORS * self.lanes
     }
 
+    /// A bias for each column, 0 where there is no output.
+    pub(super) fn bias(self, bias: Option<&[f32]>) -> Vec<f32> {
+        let mut padded = vec![0.0; self.padded()];
+        if let Some(bias) = bias {
+            for (panel, column) in self.all() {
+                if let Some(output) = self.output(panel, column) {
+                    padded[panel * self.panel() + column] = bias[output];
+                }
+            }
+        }
+        padded
+    }
+
     /// Every panel and every column of it.
-    pub(super) fn all(self) -> impl Iterator<Item = (usize, usize)> {
+    fn all(self) -> impl Iterator<Item = (usize, usize)> {
         (0..self.panels()).flat_map(move |panel| (0..self.width(panel)).map(move |column| (panel, column)))
     }
 
@@ -260,13 +276,14 @@ impl Task for Job<'_> {
 
 /// Calls a tile of `$rows` rows.
 macro_rules! tile_of {
-    ($rows:expr, $S:ty, $N:ident, $tile:expr; $($M:literal)*) => {
+    ($rows:expr, $S:ty, $Tile:ident, $N:ident, $tile:expr; $($M:literal)*) => {
         match $rows {
-            $($M => <$S>::call(Tile::<'_, $M, $N> { inner: $tile }),)*
+            $($M => <$S>::call($Tile::<$M, $N> { inner: $tile }),)*
             rows => unreachable!("no tile has {rows} rows"),
         }
     };
 }
+pub(super) use tile_of;
 
 impl Job<'_> {
     #[inline(always)]
@@ -294,7 +311,7 @@ impl Job<'_> {
                 let (start, end) = (at(index), at(index + 1));
                 let tile = Part { job: self, taps: taps.clone(), weights, start };
                 // SAFETY: the caller's promise.
-                unsafe { tile_of!(end - start, S, N, tile; 1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
+                unsafe { tile_of!(end - start, S, Tile, N, tile; 1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
             }
         }
     }
@@ -310,7 +327,11 @@ pub(super) struct Target<'a> {
     out: Shared,
 }
 
-impl Target<'_> {
+impl<'a> Target<'a> {
+    pub(super) fn new(columns: Columns, bias: &'a [f32], finish: Finish<'a>, out: Shared) -> Self {
+        Self { columns, bias, finish, out }
+    }
+
     /// The first of a panel's outputs.
     #[inline(always)]
     fn first(&self, panel: usize) -> usize {

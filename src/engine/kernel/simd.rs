@@ -91,6 +91,12 @@ pub(super) trait Simd: Copy {
         }
     }
 
+    /// Asks for the cache line at a place, which need not be there, to be near when it is read.
+    #[inline(always)]
+    unsafe fn prefetch(from: *const f32) {
+        let _ = from;
+    }
+
     #[inline(always)]
     unsafe fn load_some(from: *const f32, count: usize) -> Self::V {
         let mut buffer = [0f32; MOST_LANES];

@@ -56,7 +56,7 @@ fn convolutions_are_candles() -> Result<()> {
         let twin = x.conv2d(&weight, 1, stride, 1, 1)?;
         for (name, isa) in sets() {
             let geometry = Geometry { size: 3, stride, padding: (1, 1) };
-            let ours = Conv2d::new(isa, &weight, None, geometry)?.forward(&x, None, After::default())?;
+            let ours = Conv2d::new(isa, &weight, None, geometry)?.forward(&x, None, (0, 0), After::default())?;
             let difference = difference(&ours.contiguous()?, &twin)?;
             assert!(difference < 1e-5, "{name}: {inputs} to {outputs} differs by {difference:e}");
         }

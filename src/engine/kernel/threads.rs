@@ -29,6 +29,10 @@ unsafe impl Send for Shared {}
 unsafe impl Sync for Shared {}
 
 impl Shared {
+    pub(super) fn new(place: *mut f32) -> Self {
+        Self(place)
+    }
+
     pub(super) fn pointer(self) -> *mut f32 {
         self.0
     }
@@ -65,6 +69,14 @@ pub(super) unsafe fn filled_lines(count: usize, fill: impl FnOnce(Shared)) -> Ve
     // SAFETY: as above.
     unsafe { lines.set_len(count / 16) };
     lines
+}
+
+/// Room for `count` numbers, whatever they are.
+pub(super) fn scratch(count: usize) -> (Vec<Line>, Shared) {
+    let mut lines: Vec<Line> = Vec::with_capacity(count.div_ceil(16));
+    want_large_pages(&lines);
+    let start = Shared(lines.as_mut_ptr().cast());
+    (lines, start)
 }
 
 /// Asks the system for large pages under a large buffer that nothing was written to yet: without them a good part of the

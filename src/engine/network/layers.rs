@@ -205,18 +205,27 @@ impl Conv2d {
 
     /// The same, and what is to be done to the outputs.
     pub(super) fn forward_and(&self, x: &Tensor, after: After<'_>) -> Result<Tensor> {
+        self.forward_part(x, (0, 0), after)
+    }
+
+    /// The same without so many lines of the outputs above and below.
+    pub(super) fn forward_part(&self, x: &Tensor, left_out: (usize, usize), after: After<'_>) -> Result<Tensor> {
         match self {
-            Self::Packed(layer) => layer.forward(x, None, after),
+            Self::Packed(layer) => layer.forward(x, None, left_out, after),
             Self::Plain { kernel, bias } => {
                 let shift = after.shift.map(|shift| shift.unsqueeze(0)).transpose()?;
                 let finish =
                     Finish { bias: bias.as_ref(), shift: shift.as_ref(), residual: after.residual, relu: after.relu };
-                fused::finished(&kernel.forward(x)?, finish)
+                let mut y = kernel.forward(x)?;
+                if left_out != (0, 0) {
+                    y = y.narrow(2, left_out.0, y.dim(2)? - left_out.0 - left_out.1)?.contiguous()?;
+                }
+                fused::finished(&y, finish)
             }
         }
     }
 
-    /// The same plus a number for each row and channel, `[rows, out]`, of which a single row stands for all; `x` may have a
+    /// [`Self::forward`] plus a number for each row and channel, `[rows, out]`, of which a single row stands for all; `x` may have a
     /// single row, too.
     pub(super) fn forward_shifted(&self, x: &Tensor, shifts: &Tensor) -> Result<Tensor> {
         match self {
@@ -232,12 +241,18 @@ impl Conv2d {
         }
     }
 
-    /// Of `x` enlarged to `size` (height, width), or to twice its size, by nearest neighbours.
-    pub(super) fn forward_enlarged(&self, x: &Tensor, size: Option<(usize, usize)>) -> Result<Tensor> {
+    /// Of `x` enlarged to `size` (height, width), or to twice its size, by nearest neighbours; without so many lines of the
+    /// outputs above and below.
+    pub(super) fn forward_enlarged(
+        &self,
+        x: &Tensor,
+        size: Option<(usize, usize)>,
+        left_out: (usize, usize),
+    ) -> Result<Tensor> {
         let size = size.unwrap_or((2 * x.dim(D::Minus2)?, 2 * x.dim(D::Minus1)?));
         match self {
-            Self::Packed(layer) => layer.forward(x, Some(size), After::default()),
-            Self::Plain { .. } => self.forward(&x.upsample_nearest2d(size.0, size.1)?),
+            Self::Packed(layer) => layer.forward(x, Some(size), left_out, After::default()),
+            Self::Plain { .. } => self.forward_part(&x.upsample_nearest2d(size.0, size.1)?, left_out, After::default()),
         }
     }
 }
@@ -364,11 +379,12 @@ impl GroupNorm {
         }
     }
 
-    /// Of a part of a picture, by the moments of the whole, and then silu.
-    pub(super) fn forward_silu_by(&self, x: &Tensor, moments: &Moments) -> Result<Tensor> {
+    /// Of parts of a picture, one below the other, by the moments of the whole, and then silu.
+    pub(super) fn forward_silu_by(&self, parts: &[&Tensor], moments: &Moments) -> Result<Tensor> {
         match &self.kind {
-            GroupNormKind::Packed(norm) => norm.group_by(x, std::slice::from_ref(moments), self.groups, true),
+            GroupNormKind::Packed(norm) => norm.group_joined(parts, moments, self.groups, true),
             GroupNormKind::Plain { epsilon, scale, shift } => {
+                let x = &join_rows(parts)?;
                 let column = |values: Vec<f32>| Tensor::new(values, x.device())?.reshape((1, (), 1, 1));
                 let (means, factors): (Vec<f32>, Vec<f32>) =
                     moments.of_groups(self.groups, *epsilon).map(|(m, f)| (m as f32, f as f32)).unzip();

@@ -78,12 +78,12 @@ impl Resnet {
         let moments = hidden.moments(&self.norm2)?;
         hidden.merge(x, |hidden, x| {
             let residual = match &self.shortcut {
-                Some(shortcut) => shortcut.forward(&x.padded)?,
-                None => x.padded,
+                Some(shortcut) => shortcut.forward(&x.own)?,
+                None => x.own,
             };
-            let normed = self.norm2.forward_silu_by(&hidden.padded, &moments)?;
+            let normed = self.norm2.forward_silu_by(&hidden.parts(), &moments)?;
             let after = After { residual: Some(&residual), ..After::default() };
-            hidden.inside(&self.scaled(self.conv2.forward_and(&normed, after)?)?, 1)
+            self.scaled(self.conv2.forward_part(&normed, hidden.left_out(1), after)?)
         })
     }
 
@@ -128,7 +128,7 @@ impl Upsample {
     }
 
     pub(super) fn forward(&self, x: &Tensor, size: Option<(usize, usize)>) -> Result<Tensor> {
-        self.0.forward_enlarged(x, size)
+        self.0.forward_enlarged(x, size, (0, 0))
     }
 
     /// Twice the size, of a picture in strips.

@@ -6,9 +6,9 @@
 
 use candle_core::{Result, Tensor};
 
-use super::layers::{Conv2d, GroupNorm, Moments, join_rows};
+use super::layers::{After, Conv2d, GroupNorm, Moments, join_rows};
 
-/// Rows of a picture that are worked on at once, at least: two more are computed for nothing.
+/// Rows of a picture that are worked on at once, at least: two more are normalised for nothing.
 const LEAST_ROWS: usize = 8;
 
 /// A picture, `[1, channels, height, width]`, as strips from top to bottom.
@@ -18,21 +18,22 @@ pub(super) struct Strips {
     bytes: usize,
 }
 
-/// A strip with a row of each neighbour.
+/// A strip and the nearest row of each neighbour.
 pub(super) struct Strip {
-    /// With the neighbours' rows.
-    pub(super) padded: Tensor,
-    above: usize,
-    rows: usize,
+    pub(super) own: Tensor,
+    above: Option<Tensor>,
+    below: Option<Tensor>,
 }
 
 impl Strip {
-    /// What a layer made of the padded strip, without what it made of the neighbours' rows; `scale` times as large.
-    pub(super) fn inside(&self, made: &Tensor, scale: usize) -> Result<Tensor> {
-        if made.dim(2)? == scale * self.rows {
-            return Ok(made.clone());
-        }
-        made.narrow(2, scale * self.above, scale * self.rows)
+    /// What lies one below the other: the neighbours' rows and between them the strip.
+    pub(super) fn parts(&self) -> Vec<&Tensor> {
+        self.above.iter().chain([&self.own]).chain(&self.below).collect()
+    }
+
+    /// The rows above and below that a layer leaves out which makes the parts `scale` times as large.
+    pub(super) fn left_out(&self, scale: usize) -> (usize, usize) {
+        [&self.above, &self.below].map(|row| if row.is_some() { scale } else { 0 }).into()
     }
 }
 
@@ -77,17 +78,11 @@ impl Strips {
     }
 
     /// A strip with its neighbours' rows.
-    pub(super) fn strip(&self, at: usize) -> Result<Strip> {
-        let own = &self.strips[at];
-        let rows = own.dim(2)?;
+    fn strip(&self, at: usize) -> Result<Strip> {
         let above = at.checked_sub(1).and_then(|at| self.strips.get(at));
         let above = above.map(|strip| strip.narrow(2, strip.dim(2)? - 1, 1)).transpose()?;
         let below = self.strips.get(at + 1).map(|strip| strip.narrow(2, 0, 1)).transpose()?;
-        if above.is_none() && below.is_none() {
-            return Ok(Strip { padded: own.clone(), above: 0, rows });
-        }
-        let parts: Vec<&Tensor> = above.iter().chain([own]).chain(&below).collect();
-        Ok(Strip { padded: join_rows(&parts)?, above: usize::from(above.is_some()), rows })
+        Ok(Strip { own: self.strips[at].clone(), above, below })
     }
 
     /// The picture, if it is in one piece on a graphics card: its moments need not come to the processor.
@@ -141,14 +136,14 @@ impl Strips {
         }
         let moments = self.moments(norm)?;
         self.map(|strip| {
-            let made = conv.forward(&norm.forward_silu_by(&strip.padded, &moments)?)?;
-            strip.inside(&made, 1)
+            let normed = norm.forward_silu_by(&strip.parts(), &moments)?;
+            conv.forward_part(&normed, strip.left_out(1), After::default())
         })
     }
 
     /// Twice the size by nearest neighbours, and then the convolution.
     pub(super) fn enlarged_and_convolved(self, conv: &Conv2d) -> Result<Self> {
-        self.finer(4)?.map(|strip| strip.inside(&conv.forward_enlarged(&strip.padded, None)?, 2))
+        self.finer(4)?.map(|strip| conv.forward_enlarged(&join_rows(&strip.parts())?, None, strip.left_out(2)))
     }
 
     /// The whole picture.

@@ -55,7 +55,7 @@ impl TinyDecoder {
             for block in &stage.blocks {
                 x = block.forward(&x)?;
             }
-            x = if stage.last { stage.conv.forward(&x)? } else { stage.conv.forward_enlarged(&x, None)? };
+            x = if stage.last { stage.conv.forward(&x)? } else { stage.conv.forward_enlarged(&x, None, (0, 0))? };
         }
         x.affine(2.0, -1.0)
     }

@@ -54,6 +54,7 @@ macro_rules! avx512 {
                 _ => _mm512_storeu_ps(to, v),
             };
             load_f16(from: *const u16) -> __m512 = _mm512_cvtph_ps(_mm256_loadu_si256(from.cast()));
+            prefetch(from: *const f32) = _mm_prefetch::<_MM_HINT_T0>(from.cast());
             sum(v: __m512) -> f32 = _mm512_reduce_add_ps(v);
         }
     };
@@ -119,5 +120,6 @@ impl Simd for Avx2 {
         power_of_two(biased: __m256) -> __m256 = _mm256_castsi256_ps(_mm256_add_epi32(
             _mm256_slli_epi32::<23>(_mm256_castps_si256(biased)), _mm256_set1_epi32(0x3f80_0000)));
         load_f16(from: *const u16) -> __m256 = _mm256_cvtph_ps(_mm_loadu_si128(from.cast()));
+        prefetch(from: *const f32) = _mm_prefetch::<_MM_HINT_T0>(from.cast());
     }
 }
