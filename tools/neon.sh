@@ -11,4 +11,5 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -L /us
 # What the program depends on is not what is tested: it need not be fast, but built soon. (Two of them can only be built
 # so that they are fast.)
 exec cargo test --locked --target aarch64-unknown-linux-gnu --config 'profile.dev.package."*".opt-level=0' \
-    --config profile.dev.package.gemm-common.opt-level=3 --config profile.dev.package.gemm-f16.opt-level=3 --no-default-features --features engine --lib kernel "$@"
+    --config profile.dev.package.gemm-common.opt-level=3 --config profile.dev.package.gemm-f16.opt-level=3 \
+    --no-default-features --features engine --lib kernel "$@"
