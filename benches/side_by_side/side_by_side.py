@@ -7,14 +7,15 @@ usage: side_by_side.py unet   MODEL [--rows N] [--size N]     one evaluation of 
                                                               of its first concepts, so many pictures (the reference's as one batch, with one
                                                               seed each), so many pixels wide and high
        side_by_side.py limits                                 what the device does at most: bytes copied, bf16 multiplied
-and [--runs N] [--threads N] [--device cpu|cuda] [--precision f32|f16|bf16] [--compile] [--bin FOLDER] [--json FILE].
+and [--runs N] [--threads N] [--device cpu|cuda] [--precision f32|f16|bf16] [--compile] [--cold] [--bin FOLDER] [--json FILE].
 MODEL is a folder in diffusers' layout. Build ours first (or give the folder of both programs):
     cargo build --release; cargo build --release --bench side_by_side
 Prints for both the least and the median time that passed (and of the processor, all threads together), the peak memory (of the process;
 on a card, of the tensors there), the ratio of the medians, and the largest difference of the results as a share of the largest value. Of
 renders also the seconds of a step, and the time from the program's start to the first step, which for ours is every run's and for the
 reference's the first one's. A render's time is without reading weights, and of ours without encoding texts; its result is the final latents of
-the first picture. --compile adds the reference with its U-Net compiled by torch.compile. --json adds a line of figures to a file.
+the first picture. --compile adds the reference with its U-Net compiled by torch.compile. One run more, to warm up, comes first and is not counted; --cold
+leaves it out, for renders that take minutes. --json adds a line of figures to a file.
 """
 import argparse, glob, json, os, resource, statistics, subprocess, sys, tempfile, time
 
@@ -188,7 +189,7 @@ def main():
         p.add_argument(f"--{name}", type=int)
     p.add_argument("--device", default="cpu"); p.add_argument("--precision", choices=TYPES, default="f32")
     p.add_argument("--bf16", action="store_const", dest="precision", const="bf16", help="--precision bf16")
-    p.add_argument("--compile", action="store_true"); p.add_argument("--bin"); p.add_argument("--json")
+    p.add_argument("--compile", action="store_true"); p.add_argument("--cold", action="store_true"); p.add_argument("--bin"); p.add_argument("--json")
     p.add_argument("--inputs", help=argparse.SUPPRESS); p.add_argument("--reference", action="store_true", help=argparse.SUPPRESS)
     a = p.parse_args()
     if a.reference:
@@ -215,17 +216,17 @@ def main():
     if a.compile:
         askers["compiled"] = server([sys.executable, *again, "--reference"])
     figures, results = {name: [] for name in askers}, {}
-    for run in range(a.runs + 1):
+    warm = 0 if a.cold else 1
+    for run in range(a.runs + warm):
         for name, ask in askers.items():
             file = f"{folder}/{name}"
             figures[name].append(ask(a.work, file))
             tensors = load_file(file)
             results[name] = tensors.get("result", tensors.get("latents"))
-    median = lambda name, column: statistics.median(row[column] for row in figures[name][1:])
+    median = lambda name, column: statistics.median(row[column] for row in figures[name][warm:])
     peak = lambda name: max(row[2] for row in figures[name])
     for name, rows in figures.items():
-        # The first run is to warm up.
-        wall = [row[0] for row in rows[1:]]
+        wall = [row[0] for row in rows[warm:]]
         line = f"{name:<10} passed: min {min(wall):9.1f} median {statistics.median(wall):9.1f} ms   processor: median {median(name, 1):9.1f} ms   peak {peak(name) / 1024:6.0f} MiB"
         if a.work == "render":
             line += f"   a step: {median(name, 3) / the_job(a)['steps']:7.1f} ms   first step after {rows[-1 if name == 'ours' else 0][4] / 1e3:.1f} s"

@@ -1,5 +1,6 @@
 //! Products by a matrix unit: which of them, in which pieces, and what each piece is made of. The unit's instructions
 //! are in `amx`; where there is none, no product comes here.
+#![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 
 use super::grid::{Grid, OUTSIDE};
 use super::product::{Columns, Packed, Target};
