@@ -104,7 +104,7 @@ enum Kernel {
 /// Weights of a place of the kernel from which on a layer is always Winograd's. A smaller one takes little time in small
 /// pictures, for which it sums plainly, with the smaller error.
 const LARGE_LAYER: usize = 1 << 16;
-/// Output pixels from which on a picture is not small.
+/// Output pixels of a row from which on its picture is not small: whatever other rows are computed with it.
 const LARGE_PICTURE: usize = 1 << 14;
 
 impl Conv2d {
@@ -143,7 +143,7 @@ impl Conv2d {
         let pixels = rows * out_height * out_width;
         let packed = match &self.kernel {
             Kernel::Product(packed) => packed,
-            Kernel::Winograd { plain: Some(packed), .. } if pixels < LARGE_PICTURE => packed,
+            Kernel::Winograd { plain: Some(packed), .. } if out_height * out_width < LARGE_PICTURE => packed,
             Kernel::Winograd { winograd, .. } => {
                 let numbers = with_all(&x, after.shift, residual.as_ref(), after.relu, |x, finish| {
                     winograd.convolve(x, rows, [height, width], sides.each_ref(), finish)
