@@ -22,10 +22,10 @@ pub(super) enum Checksum {
 impl Checksum {
     /// The kind that `etag` is of, for a file of `length` bytes.
     pub(super) fn of(etag: &str, length: Option<u64>) -> Self {
-        let hexadecimal = etag.bytes().all(|byte| byte.is_ascii_hexdigit());
         match (etag.len(), length) {
-            (64, _) if hexadecimal => Self::Sha256(Sha256::new()),
-            (40, Some(length)) if hexadecimal => {
+            _ if !is_checksum(etag) => Self::Unknown,
+            (64, _) => Self::Sha256(Sha256::new()),
+            (40, Some(length)) => {
                 let mut sum = Sha1::new();
                 sum.update(format!("blob {length}\0"));
                 Self::Git(sum)
@@ -51,6 +51,11 @@ impl Checksum {
         };
         (!found.eq_ignore_ascii_case(etag)).then_some(found)
     }
+}
+
+/// Whether an ETag is a checksum of a kind that is known.
+pub(super) fn is_checksum(etag: &str) -> bool {
+    [40, 64].contains(&etag.len()) && etag.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

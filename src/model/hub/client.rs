@@ -8,6 +8,7 @@ use serde_json::Value;
 use ureq::http::{HeaderMap, Response, Uri};
 use ureq::{Agent, Body};
 
+use super::checksum::is_checksum;
 use super::{HubError, HubId, HubSettings, Progress, Watch};
 
 /// The longest listing that is believed, in bytes.
@@ -244,9 +245,10 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(headers.get(name)?.to_str().ok()?.to_owned())
 }
 
-/// An ETag without its quotes and its mark of weakness.
+/// An ETag without its quotes and its mark of weakness; a checksum in small letters, as it names a blob.
 fn plain_etag(etag: &str) -> String {
-    etag.trim().trim_start_matches("W/").trim_matches('"').to_owned()
+    let plain = etag.trim().trim_start_matches("W/").trim_matches('"');
+    if is_checksum(plain) { plain.to_ascii_lowercase() } else { plain.to_owned() }
 }
 
 /// Whether a text can be a file's name, whatever the system.
