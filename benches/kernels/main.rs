@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use candle_core::{Device, Tensor};
 use cpu_time::ProcessTime;
-use sega::engine::kernel::{Isa, KeepBlocks};
+use sega::engine::kernel::{BLOCKS, Isa, KeepBlocks};
 use sega::engine::loading::Loading;
 use sega::engine::noise::NoiseStream;
 use sega::engine::texts::TextEncoders;
@@ -27,7 +27,7 @@ type Fault = Box<dyn Error + Send + Sync>;
 
 /// The program's own.
 #[global_allocator]
-static ALLOCATOR: KeepBlocks = KeepBlocks::new();
+static ALLOCATOR: &KeepBlocks = &BLOCKS;
 
 struct Options {
     model: String,

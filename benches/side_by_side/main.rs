@@ -16,7 +16,7 @@ use std::time::Instant;
 use candle_core::{Device, Tensor, safetensors};
 use cpu_time::ProcessTime;
 use sega::engine::device::{DeviceChoice, peak_memory};
-use sega::engine::kernel::KeepBlocks;
+use sega::engine::kernel::{BLOCKS, KeepBlocks};
 use sega::engine::loading::Loading;
 use sega::engine::network::TextVectors;
 use sega::engine::{Model, ModelWeights, Precision};
@@ -27,7 +27,7 @@ type Fault = Box<dyn Error + Send + Sync>;
 
 /// The program's own.
 #[global_allocator]
-static ALLOCATOR: KeepBlocks = KeepBlocks::new();
+static ALLOCATOR: &KeepBlocks = &BLOCKS;
 
 fn main() -> Result<(), Fault> {
     let mut words = std::env::args().skip(1).filter(|word| word != "--bench");

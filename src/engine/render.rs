@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use candle_core::{Device, Tensor};
 
+use super::kernel::BLOCKS;
 use super::limits::{Limits, Stop};
 use super::loading::Loading;
 use super::network::{Condition, Decoder, TextVectors};
@@ -81,6 +82,7 @@ impl Painter {
         watch: &mut dyn FnMut(&State) -> ControlFlow<()>,
         limits: Limits<'_>,
     ) -> Result<Rendered, EngineError> {
+        let _trim = Trim;
         let stop = limits.stop;
         let mut network = |latents: &Tensor, timestep: f64, rows: &[usize]| {
             self.model.unet.forward_within(limits, latents, timestep, condition, rows)
@@ -126,6 +128,15 @@ impl Painter {
     /// The picture of some latents, `[1, channels, height, width]`; `None` where it is not finite.
     pub fn decode(&self, latents: &Tensor) -> Result<Option<Picture>, EngineError> {
         decoded(&self.model.decoder, latents, Stop::NEVER)
+    }
+}
+
+/// Has blocks that were kept for the next step given back when a render ends, however it does.
+struct Trim;
+
+impl Drop for Trim {
+    fn drop(&mut self) {
+        BLOCKS.trim();
     }
 }
 

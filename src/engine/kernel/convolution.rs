@@ -105,7 +105,7 @@ enum Kernel {
 /// pictures, for which it sums plainly, with the smaller error.
 const LARGE_LAYER: usize = 1 << 16;
 /// Output pixels of a row from which on its picture is not small: whatever other rows are computed with it.
-const LARGE_PICTURE: usize = 1 << 14;
+const LARGE_PICTURE: usize = 1 << 10;
 
 impl Conv2d {
     /// From `weight` `[outputs, inputs, size, size]` and `bias` `[outputs]`.

@@ -34,7 +34,7 @@ mod winograd;
 
 pub(super) use attention::attention;
 pub(super) use blocks::KEPT;
-pub use blocks::KeepBlocks;
+pub use blocks::{BLOCKS, KeepBlocks};
 pub(super) use convolution::{After, Conv2d, Geometry, Linear};
 pub(super) use moments::Moments;
 pub(super) use norm::Norm;
