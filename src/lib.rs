@@ -36,6 +36,9 @@
 
 pub mod app;
 pub mod artifact;
+#[cfg(test)]
+#[path = "../tests/cases.rs"]
+mod cases;
 pub mod diagnostic;
 #[cfg(feature = "engine")]
 pub mod engine;

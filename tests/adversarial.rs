@@ -43,7 +43,7 @@ fn lied(path: &str, lies: &[(prop::sample::Index, Value)]) -> String {
 }
 
 proptest! {
-    #![proptest_config(crate::cases(1500))]
+    #![proptest_config(crate::cases::cases(1500))]
 
     /// A configuration that lies is refused with its file, or gives a card that the weights are then compared with.
     #[test]
@@ -111,7 +111,7 @@ mod with_engine {
     }
 
     proptest! {
-        #![proptest_config(crate::cases(300))]
+        #![proptest_config(crate::cases::cases(300))]
 
         #[test]
         fn tokenizers_with_wrong_bytes(
@@ -169,7 +169,7 @@ mod with_engine {
     }
 
     proptest! {
-        #![proptest_config(crate::cases(60))]
+        #![proptest_config(crate::cases::cases(60))]
 
         /// A LoRA of which some bytes are others, in the header or behind it: an error that names the file, or weights.
         #[test]

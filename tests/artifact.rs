@@ -13,6 +13,8 @@ fn picture() -> Picture {
 }
 
 proptest! {
+    #![proptest_config(crate::cases::cases(256))]
+
     #[test]
     fn any_recipe_survives_in_a_picture(text in "\\PC{0,400}(\n\\PC{0,40}){0,5}") {
         let bytes = png::encode(&picture(), &text).unwrap();

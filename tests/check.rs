@@ -463,6 +463,8 @@ fn essence(mut recipe: Recipe) -> Recipe {
 }
 
 proptest! {
+    #![proptest_config(crate::cases::cases(256))]
+
     #[test]
     fn no_text_makes_the_checker_panic(text in "\\PC{0,200}") {
         never_panics(&text);

@@ -30,7 +30,7 @@ fn the_first_hundred_are_shown_and_the_rest_counted() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(crate::cases::cases(64))]
 
     /// Two places anywhere in any text, however long its lines.
     #[test]

@@ -56,6 +56,8 @@ fn weights() {
 }
 
 proptest! {
+    #![proptest_config(crate::cases::cases(256))]
+
     #[test]
     fn no_text_panics_and_none_is_lost(text in "[a-c()\\[\\]:.0-2\\\\é BREAK]{0,40}") {
         let kept: String = fragments(&text)

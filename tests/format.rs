@@ -49,7 +49,7 @@ fn forms_of_the_corpus() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::cases::cases(2000))]
 
     #[test]
     fn laws_hold_for_recipes(text in texts::recipe()) {

@@ -277,7 +277,7 @@ fn an_estimate_that_is_not_finite_is_named_with_its_step() {
 const SCHEDULERS: [&str; 6] = ["ddim", "pndm", "euler-ancestral", "dpmpp-2m", "heun", "unipc"];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(crate::cases::cases(96))]
 
     #[test]
     fn edition_1_is_its_definition(

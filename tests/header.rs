@@ -82,7 +82,7 @@ fn right() -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(crate::cases(2000))]
+    #![proptest_config(crate::cases::cases(2000))]
 
     /// Whatever is done to a file, it is refused, or its tensors are those that the library reads.
     #[test]

@@ -1,15 +1,10 @@
 //! One test binary; a file for each stage of the pipeline.
 
-/// As many cases of a property as usual, or as `SEGA_CASES` says: hunting for faults by hand takes more than every change can.
-pub(crate) fn cases(usual: u32) -> proptest::prelude::ProptestConfig {
-    let wanted = std::env::var("SEGA_CASES").ok().and_then(|count| count.parse().ok());
-    proptest::prelude::ProptestConfig::with_cases(wanted.unwrap_or(usual))
-}
-
 mod adversarial;
 mod architecture;
 mod artifact;
 mod card;
+mod cases;
 mod changes;
 mod check;
 mod commands;

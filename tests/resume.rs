@@ -219,7 +219,7 @@ impl Sketch {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(crate::cases::cases(96))]
 
     #[test]
     fn resumed_is_fresh_to_the_bit(

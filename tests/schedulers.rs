@@ -153,11 +153,20 @@ fn kinds() -> impl Strategy<Value = SchedulerKind> {
     (0..SchedulerKind::ALL.len()).prop_map(|index| SchedulerKind::ALL[index])
 }
 
+/// Those without fresh noise.
+fn solvers() -> impl Strategy<Value = SchedulerKind> {
+    use SchedulerKind::{Ddpm, EulerAncestral, Lcm};
+    let noisy = |kind: &SchedulerKind| matches!(kind, Ddpm | EulerAncestral | Lcm);
+    prop::sample::select(SchedulerKind::ALL.iter().copied().filter(|kind| !noisy(kind)).collect::<Vec<_>>())
+}
+
 fn spacings() -> impl Strategy<Value = Option<Spacing>> {
     (0..=Spacing::ALL.len()).prop_map(|index| Spacing::ALL.get(index).copied())
 }
 
 proptest! {
+    #![proptest_config(crate::cases::cases(256))]
+
     /// Any number of steps gives finite numbers or a named reason why not.
     #[test]
     fn no_schedule_holds_anything_but_numbers(
@@ -188,13 +197,12 @@ proptest! {
     /// noise to the picture, where the last step goes to no noise at all.
     #[test]
     fn a_network_that_knows_the_noise_finds_the_picture(
-        kind in kinds(),
+        kind in solvers(),
         steps in 2u32..60,
         velocity in any::<bool>(),
         picture in -2.0..2.0f64,
         noise in -2.0..2.0f64,
     ) {
-        prop_assume!(!matches!(kind, SchedulerKind::Ddpm | SchedulerKind::EulerAncestral | SchedulerKind::Lcm));
         // pndm averages velocities of different noise levels, as the reference does: then it is not exact.
         let prediction = if velocity && kind != SchedulerKind::Pndm { Prediction::Velocity } else { Prediction::Epsilon };
         let config = SchedulerConfig { prediction, set_alpha_to_one: Some(true), ..config(kind) };

@@ -172,7 +172,7 @@ pub(crate) fn any_text() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::cases::cases(3000))]
     #[test]
     fn every_text_has_a_tree_that_covers_it(text in any_text()) {
         check_places(&Source::new("any", text));

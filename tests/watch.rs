@@ -61,7 +61,14 @@ impl Watch {
         self.folder.path().join(name)
     }
 
+    /// Saves the recipe in one piece. A file that is written in place is empty for a moment, which a busy machine makes long
+    /// enough to be seen.
     fn write(&self, text: &str) {
+        fs::write(self.path("a.sega.new"), text).unwrap();
+        fs::rename(self.path("a.sega.new"), self.path("a.sega")).unwrap();
+    }
+
+    fn write_in_place(&self, text: &str) {
         fs::write(self.path("a.sega"), text).unwrap();
     }
 

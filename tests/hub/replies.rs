@@ -10,7 +10,7 @@ use super::{FULL, HALF, Scene, repository};
 
 /// Fetches a model by a hub that answers so. A second attempt is not waited for.
 fn fetch(scene: &Scene, wanted: Wanted) -> Result<(), HubError> {
-    let settings = scene.settings();
+    let settings = scene.impatient();
     let mut watch = |progress: Progress<'_>| match progress {
         Progress::Retrying { .. } => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
@@ -25,7 +25,7 @@ fn check(scene: &Scene, result: Result<(), HubError>) {
     }
     scene.assert_sound();
     scene.server.behave(|_| Behaviour::Right);
-    fetch(scene, FULL).unwrap();
+    scene.get("owner/name", FULL).unwrap();
     scene.assert_sound();
 }
 
@@ -61,7 +61,7 @@ fn listing() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(crate::cases(40))]
+    #![proptest_config(crate::cases::cases(40))]
 
     /// The n-th answer, of whatever kind, has some of its bytes changed, in the head or in the body, or breaks off.
     #[test]

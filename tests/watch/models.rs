@@ -164,6 +164,7 @@ fn a_download_holds_nothing_back() {
     let (cache, endpoint) = (folder.path().join("cache"), server.endpoint.clone());
     let mut command = Command::new(env!("CARGO_BIN_EXE_sega"));
     command.args(["watch", "--json", "--no-page", "a.sega"]).env("HF_HUB_CACHE", cache).env("HF_ENDPOINT", endpoint);
+    command.env("HF_HUB_DOWNLOAD_TIMEOUT", "100");
     let watch = Watch::of(folder, command.env_remove("HF_HUB_OFFLINE").env_remove("HF_TOKEN"));
     let fetching = watch.event("fetching");
     assert_eq!(fetching["model"], "owner/name", "{fetching}");

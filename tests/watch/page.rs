@@ -155,19 +155,23 @@ fn buttons_do_what_keys_do() {
     assert_eq!(ask(port, "POST", "/ask/format", &[]).0, 404);
 }
 
+/// The address is the same, unless somebody else had the port at one of the two times: then it is tried elsewhere.
 #[test]
 fn a_page_finds_the_program_again() {
-    let (mut watch, port) = served(RECIPE);
-    watch.event("rendered");
-    let instance = views(port).next().unwrap()["instance"].clone();
-    watch.interrupt();
-    let (mut child, events) = super::spawn(&watch.folder, &["a.sega"]);
-    let address = super::wait(&events, "serving")["address"].clone();
-    // The same address, unless somebody took it meanwhile.
-    assert_eq!(address, format!("http://127.0.0.1:{port}/"));
-    assert_ne!(views(port).next().unwrap()["instance"], instance);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let is_found = |_| {
+        let (mut watch, port) = served(RECIPE);
+        watch.event("rendered");
+        let instance = views(port).next().unwrap()["instance"].clone();
+        watch.interrupt();
+        let (mut child, events) = super::spawn(&watch.folder, &["a.sega"]);
+        let address = super::wait(&events, "serving")["address"].clone();
+        let same = address == format!("http://127.0.0.1:{port}/");
+        assert!(!same || views(port).next().unwrap()["instance"] != instance);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        same
+    };
+    assert!((0..3).any(is_found));
 }
 
 /// After an undo the picture has the number that it had: a page that has seen it need not fetch it again. And all is told

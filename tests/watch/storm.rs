@@ -36,15 +36,12 @@ impl Chance {
 /// Saves in one of the ways of editors.
 fn save(watch: &Watch, chance: &mut Chance, text: &str) {
     match chance.below(4) {
-        0 => {
-            fs::write(watch.path("a.sega.new"), text).unwrap();
-            fs::rename(watch.path("a.sega.new"), watch.path("a.sega")).unwrap();
-        }
+        0 => watch.write(text),
         1 => {
             fs::remove_file(watch.path("a.sega")).unwrap();
-            watch.write(text);
+            watch.write_in_place(text);
         }
-        _ => watch.write(text),
+        _ => watch.write_in_place(text),
     }
 }
 
@@ -158,7 +155,7 @@ fn ended_at_any_moment_it_leaves_whole_files() {
         let mut watch = Watch::new(RECIPE);
         let until = Instant::now() + Duration::from_millis(chance.below(900));
         while Instant::now() < until {
-            watch.write(&chance.recipe());
+            watch.write_in_place(&chance.recipe());
             std::thread::sleep(Duration::from_millis(chance.below(40)));
         }
         // It may not have come to a handler of its own yet.

@@ -92,7 +92,7 @@ impl Case {
     }
 }
 
-fn cases() -> impl Strategy<Value = Case> {
+fn case() -> impl Strategy<Value = Case> {
     let counts = (1..=3usize, 1..=150usize, 1..=70usize, 1..=2usize, (0..=2usize, 0..=2usize));
     let sides = ((1..=13usize, 1..=13usize), proptest::option::of((1..=19usize, 1..=19usize)));
     let after = (any::<bool>(), proptest::option::of(any::<bool>()), any::<bool>(), any::<bool>());
@@ -103,15 +103,17 @@ fn cases() -> impl Strategy<Value = Case> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(crate::cases::cases(48))]
 
     #[test]
-    fn sums_are_those_of_double_precision(case in cases()) {
+    fn sums_are_those_of_double_precision(case in case()) {
         case.check();
     }
 }
 
 proptest! {
+    #![proptest_config(crate::cases::cases(256))]
+
     /// The matrix unit finds under a kernel what vectors find there.
     #[test]
     fn a_grid_says_what_a_table_says(
