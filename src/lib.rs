@@ -36,7 +36,7 @@
 
 pub mod app;
 pub mod artifact;
-#[cfg(test)]
+#[cfg(all(test, feature = "engine"))]
 #[path = "../tests/cases.rs"]
 mod cases;
 pub mod diagnostic;

@@ -102,7 +102,7 @@ pub fn main() -> ExitCode {
 /// Tells that the user ended the program.
 fn interrupted(report: &mut Report) {
     report.field("error", || serde_json::json!("interrupted"));
-    report.remark("interrupted: the picture in the making was not written");
+    report.remark("interrupted: every file is whole, or as it was before");
 }
 
 /// Tells that the command line is wrong, or shows the help that was asked for.

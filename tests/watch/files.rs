@@ -72,14 +72,22 @@ fn a_folder_of_recipes_and_what_comes_into_it() {
     fs::write(folder.path().join("a.sega"), RECIPE).unwrap();
     fs::write(folder.path().join("b.sega"), RECIPE.replace("42", "[1, 2]")).unwrap();
     let watch = Watch::begin(folder, &[".", "--no-page"]);
-    for _ in 0..3 {
-        watch.event("rendered");
+    for name in ["a.sega", "b.sega", "b.sega"] {
+        assert_eq!(watch.event("rendered")["recipe"], name);
     }
     fs::write(watch.path("c.sega"), RECIPE.replace("steps   8", "steps 5")).unwrap();
-    let event = watch.event("rendered");
-    assert!(event["recipe"].as_str().unwrap().ends_with("c.sega"), "{event}");
+    assert_eq!(watch.event("rendered")["recipe"], "c.sega");
+    // One that comes with mistakes; nothing of it stays, as there is nothing yet.
+    fs::write(watch.path("d.sega"), "sega 1\n").unwrap();
+    let broken = watch.event("broken");
+    assert_eq!((&broken["recipe"], broken["message"].as_str().unwrap().contains("stays")), (&"d.sega".into(), false));
+    fs::write(watch.path("d.sega"), RECIPE.replace("steps   8", "steps 4")).unwrap();
+    assert_eq!(watch.event("mended")["recipe"], "d.sega");
+    assert_eq!(watch.event("rendered")["steps"], 4);
+    fs::remove_file(watch.path("d.sega")).unwrap();
+    assert_eq!(watch.event("missing")["recipe"], "d.sega");
     let pictures: Vec<String> = watch.files().into_iter().filter(|name| name.ends_with(".png")).collect();
-    assert_eq!(pictures, ["a.png", "b-1.png", "b-2.png", "c.png"]);
+    assert_eq!(pictures, ["a.png", "b-1.png", "b-2.png", "c.png", "d.png"]);
 }
 
 #[test]

@@ -155,6 +155,26 @@ fn buttons_do_what_keys_do() {
     assert_eq!(ask(port, "POST", "/ask/format", &[]).0, 404);
 }
 
+/// Warnings are of the picture that is shown: they stay until the next one begins.
+#[test]
+fn warnings_stay_with_their_picture() {
+    let (watch, port) = served(&RECIPE.replace("seed    42", "seed    [1, 2]"));
+    let warnings = || views(port).next().unwrap()["recipes"][0]["warnings"].clone();
+    (0..2).for_each(|_| drop(watch.event("rendered")));
+    let of_size = warnings();
+    assert!(of_size.as_array().is_some_and(|all| all.len() == 1), "{of_size}");
+    assert_eq!(ask(port, "POST", "/ask/pause", &[]).0, 204);
+    watch.event("state");
+    watch.write("broken");
+    watch.event("broken");
+    watch.write(&RECIPE.replace("strength 5", "strength 6"));
+    watch.event("mended");
+    assert_eq!(warnings(), of_size);
+    assert_eq!(ask(port, "POST", "/ask/pause", &[]).0, 204);
+    watch.event("rendered");
+    assert_eq!(warnings(), of_size);
+}
+
 /// The address is the same, unless somebody else had the port at one of the two times: then it is tried elsewhere.
 #[test]
 fn a_page_finds_the_program_again() {

@@ -171,8 +171,15 @@ impl Desk {
         for path in self.folders.clone().iter().flat_map(|folder| recipes_in(folder)) {
             self.add(&path, None);
         }
+        if self.entries.len() == known {
+            return;
+        }
+        self.look_around();
+        let now = Instant::now();
         for number in known..self.entries.len() {
-            self.read(number, false);
+            // Whoever writes it may be halfway through.
+            self.restless.insert(number, (now, now));
+            self.read(number, true);
         }
     }
 
@@ -205,11 +212,10 @@ impl Desk {
                 if let Some((source, diagnostics)) = &warnings {
                     self.screen.diagnostics(source, diagnostics);
                 }
-                let warnings = warnings.iter().flat_map(|(_, all)| all).map(|one| one.message.clone()).collect();
-                self.mended(number, warnings);
+                self.mended(number);
                 self.easel.order(*job);
             }
-            Reading::Absent => self.mended(number, Vec::new()),
+            Reading::Absent => self.mended(number),
             _ if hasty => {}
             Reading::Broken(source, diagnostics) => self.broken(number, &source, &diagnostics),
             Reading::Missing => self.problem(number, "missing", "the recipe is gone; waiting for it to come back"),
@@ -228,17 +234,16 @@ impl Desk {
     }
 
     /// Nothing is wrong with a recipe any more, if something was.
-    fn mended(&self, number: usize, warnings: Vec<String>) {
+    fn mended(&self, number: usize) {
         let mut mended = false;
         self.board.recipe(number, |view| {
             mended = view.problem.take().is_some();
-            view.warnings = warnings;
             if view.standing == Standing::Failed {
                 view.standing = Standing::Waiting;
             }
         });
         if mended {
-            self.screen.note("mended", &self.entries[number].name, "mended");
+            self.note(number, "mended", "mended");
         }
     }
 
@@ -265,7 +270,6 @@ impl Desk {
 
     fn broken(&mut self, number: usize, source: &Source, diagnostics: &Diagnostics) {
         self.screen.diagnostics(source, diagnostics);
-        self.screen.note("broken", &self.entries[number].name, &format!("{diagnostics}; the picture stays"));
         let mut shown = Vec::new();
         if let serde_json::Value::Array(all) = diagnostic::to_json(diagnostics, source) {
             let places = source.places();
@@ -275,14 +279,26 @@ impl Desk {
                 shown.push(value);
             }
         }
-        let problem = Problem { title: diagnostics.to_string(), diagnostics: shown };
-        self.board.recipe(number, |view| view.problem = Some(problem));
+        let title = diagnostics.to_string();
+        let mut message = title.clone();
+        self.board.recipe(number, |view| {
+            if view.pictures.iter().any(|picture| picture.current.is_some()) {
+                message += "; the picture stays";
+            }
+            view.problem = Some(Problem { title, diagnostics: shown });
+        });
+        self.note(number, "broken", &message);
     }
 
     fn problem(&mut self, number: usize, event: &str, message: &str) {
-        self.screen.note(event, &self.entries[number].name, message);
+        self.note(number, event, message);
         let problem = Problem { title: message.to_owned(), diagnostics: Vec::new() };
         self.board.recipe(number, |view| view.problem = Some(problem));
+    }
+
+    /// Tells something of a recipe.
+    fn note(&self, number: usize, event: &str, message: &str) {
+        self.screen.note(event, &self.entries[number].path.display().to_string(), message);
     }
 
     fn answer(&mut self, ask: Ask) {

@@ -36,6 +36,8 @@ pub(super) struct Job {
     pub(super) outputs: Vec<Output>,
     pub(super) steps: usize,
     pub(super) drawn: bool,
+    /// What of the recipe is probably not meant.
+    pub(super) warnings: Vec<String>,
     /// How many of the seeds have their picture.
     pub(super) finished: AtomicUsize,
 }
@@ -280,7 +282,9 @@ impl Painter<'_> {
             if unchanged {
                 view.note = Some("the same picture: nothing that it is made from has changed".to_owned());
             }
-            view.warnings.extend(painted.warnings.iter().cloned());
+            // Every seed of a recipe has the same.
+            let new = painted.warnings.iter().filter(|warning| !view.warnings.contains(warning)).cloned();
+            view.warnings.extend(new.collect::<Vec<_>>());
             if at + 1 == job.seeds.len() {
                 view.standing = Standing::Done;
             }
@@ -352,6 +356,7 @@ fn step_at(job: &Job, evaluations: usize) -> usize {
 fn begin(view: &mut RecipeView, job: &Job, changes: &[Change]) {
     view.standing = Standing::Rendering;
     view.note = None;
+    view.warnings.clone_from(&job.warnings);
     view.changes = changes
         .iter()
         .map(|change| ChangeView {

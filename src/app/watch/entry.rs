@@ -181,9 +181,11 @@ impl Entry {
         let force = self.force || recipe.overwrite;
         let outputs = seeds.iter().map(|seed| Output::new(&self.output, *seed, several, force)).collect();
         let warnings = checked.diagnostics.map(|diagnostics| (source.clone(), diagnostics));
+        let messages = warnings.iter().flat_map(|(_, all)| all).map(|one| one.message.clone()).collect();
         let (file, steps) = (checked.file, recipe.steps.get());
         let finished = AtomicUsize::new(0);
-        let job = Job { recipe: number, source, file, order, seeds, outputs, steps, drawn, finished };
+        let job =
+            Job { recipe: number, source, file, order, seeds, outputs, steps, drawn, warnings: messages, finished };
         Reading::Right(Box::new(job), warnings)
     }
 }

@@ -97,10 +97,11 @@ fn in_folder(path: &Path) -> Option<PathBuf> {
     Some(folder.join(path.file_name()?))
 }
 
-/// The recipes in a folder, by name.
+/// The recipes in a folder, by name; those of this folder (`.`) by their names alone.
 pub(super) fn recipes_in(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut recipes: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_recipe(path)).collect();
+    let named = |path: PathBuf| path.strip_prefix(".").map_or_else(|_| path.clone(), Path::to_owned);
+    let mut recipes: Vec<PathBuf> = entries.map(|entry| named(entry.path())).filter(|path| is_recipe(path)).collect();
     recipes.sort();
     recipes
 }

@@ -91,6 +91,7 @@ pub(super) fn watch(args: &WatchArgs, report: &mut Report) -> Result<(), Failure
             server::open(&address);
         }
     }
+    screen.keys();
     let fetcher = Fetcher::new(signals.clone(), board.clone(), screen.clone(), interruption.clone());
     let mut desk =
         Desk::new(args, network, easel.clone(), fetcher, board.clone(), screen.clone(), interruption.clone());

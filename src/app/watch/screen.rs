@@ -69,12 +69,15 @@ impl Screen {
 
     /// Where the page is.
     pub(super) fn serving(&self, address: &str) {
-        let keys = if std::io::stdin().is_terminal() {
-            "\nkeys: p pause, Enter render again, s keep this picture, q quit"
-        } else {
-            ""
-        };
-        self.lock().say("serving", json!({ "address": address }), &format!("preview at {address}{keys}"));
+        self.lock().say("serving", json!({ "address": address }), &format!("preview at {address}"));
+    }
+
+    /// What keys do, where there are any.
+    pub(super) fn keys(&self) {
+        let mut inner = self.lock();
+        if std::io::stdin().is_terminal() && inner.report.shows_on_terminal() {
+            inner.report.text("keys: p pause, Enter render again, s keep this picture, q quit\n");
+        }
     }
 
     /// Something about a recipe.
