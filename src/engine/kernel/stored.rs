@@ -75,7 +75,9 @@ impl Stored {
             Self::F16(numbers) => (numbers, false),
             Self::BF16(numbers) => (numbers, true),
         };
-        room.resize(range.len().div_ceil(16), Line([0.0; 16]));
+        // Not filled with anything first, since all of it is written.
+        room.clear();
+        room.reserve(range.len().div_ceil(16));
         let to = room.as_mut_ptr().cast::<f32>();
         // SAFETY: the caller's promise; the lines are so many numbers at least.
         unsafe {

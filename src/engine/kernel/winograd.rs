@@ -168,6 +168,11 @@ impl Tiling {
     }
 }
 
+/// An array of what an expression is at each index. One that is filled by a loop would be filled with zeros first.
+macro_rules! array {
+    ($index:ident in $($at:literal)* => $value:expr) => { [$({ let $index: usize = $at; $value }),*] };
+}
+
 /// How transformed numbers lie in memory.
 #[derive(Clone, Copy)]
 struct Layout {
@@ -240,20 +245,12 @@ impl Task for Inputs<'_> {
                 let count = inputs - channel;
                 // SAFETY: a pixel's channels are there, and the block has room for the tile's.
                 unsafe {
-                    let mut half = [[S::splat(0.0); INPUTS]; INPUTS];
-                    for j in 0..INPUTS {
-                        let mut column = [S::splat(0.0); INPUTS];
-                        for i in 0..INPUTS {
-                            column[i] = S::load_some(pixels[i][j].add(channel), count);
-                        }
-                        let column = transform::inputs::<S>(column);
-                        for i in 0..INPUTS {
-                            half[i][j] = column[i];
-                        }
-                    }
+                    let half = array!(j in 0 1 2 3 4 5 => {
+                        transform::inputs::<S>(array!(i in 0 1 2 3 4 5 => S::load_some(pixels[i][j].add(channel), count)))
+                    });
                     let at = block * layout.block() + (chunk * layout.tiles + tile) * DEPTH + within;
                     for i in 0..INPUTS {
-                        let line = transform::inputs::<S>(half[i]);
+                        let line = transform::inputs::<S>(array!(j in 0 1 2 3 4 5 => half[j][i]));
                         for j in 0..INPUTS {
                             S::store(self.v.add(at + (i * INPUTS + j) * layout.inputs()), line[j]);
                         }
@@ -362,19 +359,11 @@ impl<const N: usize> Task for Weights<N> {
             // SAFETY: the caller's promise.
             unsafe {
                 let from = self.from.add(at / width * TAPS * width + at % width);
-                let mut half = [[S::splat(0.0); WEIGHTS]; INPUTS];
-                for j in 0..WEIGHTS {
-                    let mut column = [S::splat(0.0); WEIGHTS];
-                    for i in 0..WEIGHTS {
-                        column[i] = S::load(from.add((i * WEIGHTS + j) * width));
-                    }
-                    let column = transform::weights::<S>(column);
-                    for i in 0..INPUTS {
-                        half[i][j] = column[i];
-                    }
-                }
+                let half = array!(j in 0 1 2 => {
+                    transform::weights::<S>(array!(i in 0 1 2 => S::load(from.add((i * WEIGHTS + j) * width))))
+                });
                 for i in 0..INPUTS {
-                    let line = transform::weights::<S>(half[i]);
+                    let line = transform::weights::<S>(array!(j in 0 1 2 => half[j][i]));
                     for j in 0..INPUTS {
                         S::store(self.to.add((i * INPUTS + j) * self.stride + at), line[j]);
                     }
@@ -455,19 +444,12 @@ impl<const N: usize> Task for Outputs<'_, N> {
                     let bias = S::load(target.bias[column..].as_ptr());
                     let shift = shift.map(|shift| S::load(shift[column..].as_ptr()));
                     let sums = self.sums.add((at * N + n) * S::LANES);
-                    let mut half = [[S::splat(0.0); INPUTS]; OUTPUTS];
-                    for j in 0..INPUTS {
-                        let mut column = [S::splat(0.0); INPUTS];
-                        for i in 0..INPUTS {
-                            column[i] = S::load(sums.add((i * INPUTS + j) * layout.sums(N * S::LANES)));
-                        }
-                        let column = transform::outputs::<S>(column);
-                        for i in 0..OUTPUTS {
-                            half[i][j] = column[i];
-                        }
-                    }
+                    let stride = layout.sums(N * S::LANES);
+                    let half = array!(j in 0 1 2 3 4 5 => {
+                        transform::outputs::<S>(array!(i in 0 1 2 3 4 5 => S::load(sums.add((i * INPUTS + j) * stride))))
+                    });
                     for i in 0..OUTPUTS {
-                        let line = transform::outputs::<S>(half[i]);
+                        let line = transform::outputs::<S>(array!(j in 0 1 2 3 4 5 => half[j][i]));
                         for j in 0..OUTPUTS {
                             let sum = S::add(line[j], bias);
                             // One after the other, as where rows have shifts of their own and it is done later.

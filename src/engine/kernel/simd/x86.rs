@@ -21,7 +21,7 @@ macro_rules! one_instruction {
 macro_rules! avx512 {
     ($features:literal; $($own:tt)*) => {
         const LANES: usize = 16;
-        const ROWS: usize = 14;
+        const ROWS: usize = 12;
         type V = __m512;
 
         #[target_feature(enable = $features)]
