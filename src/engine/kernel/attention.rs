@@ -22,13 +22,7 @@ const KEYS: usize = 168;
 
 /// Attention for each of `heads`. `queries` are `[rows or 1, positions, width]`, a single row asking for all rows;
 /// `keys` and `values` `[rows, keys, width]`. Gives `[rows, positions, width]`.
-pub(in crate::engine) fn attention(
-    isa: Isa,
-    queries: &Tensor,
-    keys: &Tensor,
-    values: &Tensor,
-    heads: usize,
-) -> Result<Tensor> {
+pub fn attention(isa: Isa, queries: &Tensor, keys: &Tensor, values: &Tensor, heads: usize) -> Result<Tensor> {
     let (query_rows, positions, width) = queries.dims3()?;
     let (rows, count, _) = keys.dims3()?;
     if keys.dims() != [rows, count, width] || values.dims() != keys.dims() || ![1, rows].contains(&query_rows) {

@@ -10,26 +10,26 @@ use super::winograd::Winograd;
 
 /// What is done to the outputs of a layer while they are at hand.
 #[derive(Clone, Copy, Default)]
-pub(in crate::engine) struct After<'a> {
+pub struct After<'a> {
     /// Added to every position or pixel: `[outputs]`.
-    pub(in crate::engine) shift: Option<&'a Tensor>,
+    pub shift: Option<&'a Tensor>,
     /// Added: of the outputs' shape, or a single row for all rows.
-    pub(in crate::engine) residual: Option<&'a Tensor>,
+    pub residual: Option<&'a Tensor>,
     /// Then the larger of it and 0.
-    pub(in crate::engine) relu: bool,
+    pub relu: bool,
 }
 
 /// y = W x + b.
-pub(in crate::engine) struct Linear(Packed);
+pub struct Linear(Packed);
 
 impl Linear {
     /// From `weight` `[outputs, inputs]` and `bias` `[outputs]`.
-    pub(in crate::engine) fn new(isa: Isa, weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
+    pub fn new(isa: Isa, weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         Self::pack(isa, weight, bias, false)
     }
 
     /// a * gelu(g) with `[a, g]` = W x + b, from the same.
-    pub(in crate::engine) fn gated(isa: Isa, weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
+    pub fn gated(isa: Isa, weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         Self::pack(isa, weight, bias, true)
     }
 
@@ -41,7 +41,7 @@ impl Linear {
     }
 
     /// `[.., inputs]` to `[.., outputs]`.
-    pub(in crate::engine) fn forward(&self, x: &Tensor, after: After<'_>) -> Result<Tensor> {
+    pub fn forward(&self, x: &Tensor, after: After<'_>) -> Result<Tensor> {
         let mut shape = x.dims().to_vec();
         let pixels = x.elem_count() / self.0.inputs();
         if let Some(last) = shape.last_mut() {
@@ -57,13 +57,13 @@ impl Linear {
 
 /// Where a convolution's kernel is put.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::engine) struct Geometry {
+pub struct Geometry {
     /// The kernel's side.
-    pub(in crate::engine) size: usize,
+    pub size: usize,
     /// From one place of the kernel to the next.
-    pub(in crate::engine) stride: usize,
+    pub stride: usize,
     /// Zeros before the first pixel and behind the last.
-    pub(in crate::engine) padding: (usize, usize),
+    pub padding: (usize, usize),
 }
 
 impl Geometry {
@@ -87,7 +87,7 @@ impl Geometry {
 }
 
 /// A two-dimensional convolution.
-pub(in crate::engine) struct Conv2d {
+pub struct Conv2d {
     kernel: Kernel,
     geometry: Geometry,
 }
@@ -109,7 +109,7 @@ const LARGE_PICTURE: usize = 1 << 10;
 
 impl Conv2d {
     /// From `weight` `[outputs, inputs, size, size]` and `bias` `[outputs]`.
-    pub(in crate::engine) fn new(isa: Isa, weight: &Tensor, bias: Option<&Tensor>, geometry: Geometry) -> Result<Self> {
+    pub fn new(isa: Isa, weight: &Tensor, bias: Option<&Tensor>, geometry: Geometry) -> Result<Self> {
         let (outputs, inputs, height, width) = weight.dims4()?;
         let kernel = with_contiguous(weight, |weight| {
             with_optional(bias, |bias| {
@@ -127,7 +127,7 @@ impl Conv2d {
 
     /// `x` `[rows, inputs, height, width]`, first enlarged to `size` by nearest neighbours if one is given, to
     /// `[rows, outputs, ..]`, without `left_out` lines above and below.
-    pub(in crate::engine) fn forward(
+    pub fn forward(
         &self,
         x: &Tensor,
         size: Option<(usize, usize)>,

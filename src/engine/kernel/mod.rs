@@ -32,12 +32,12 @@ mod threads;
 mod tiles;
 mod winograd;
 
-pub(super) use attention::attention;
+pub use attention::attention;
 pub(super) use blocks::KEPT;
 pub use blocks::{BLOCKS, KeepBlocks};
-pub(super) use convolution::{After, Conv2d, Geometry, Linear};
+pub use convolution::{After, Conv2d, Geometry, Linear};
 pub(super) use moments::Moments;
-pub(super) use norm::Norm;
+pub use norm::Norm;
 pub(super) use numbers::channels_last;
 pub(super) use reading::{Format, read_numbers};
 pub use simd::Isa;

@@ -14,7 +14,7 @@ const COST: usize = 16;
 const SUMMED: usize = 256;
 
 /// The scale and the shift for each channel behind a normalisation.
-pub(in crate::engine) struct Norm {
+pub struct Norm {
     isa: Isa,
     epsilon: f64,
     scale: Vec<f32>,
@@ -22,12 +22,13 @@ pub(in crate::engine) struct Norm {
 }
 
 impl Norm {
-    pub(in crate::engine) fn new(isa: Isa, epsilon: f64, scale: &Tensor, shift: &Tensor) -> Result<Self> {
+    /// From `scale` and `shift` `[channels]`; `epsilon` is added to the variance.
+    pub fn new(isa: Isa, epsilon: f64, scale: &Tensor, shift: &Tensor) -> Result<Self> {
         Ok(Self { isa, epsilon, scale: scale.flatten_all()?.to_vec1()?, shift: shift.flatten_all()?.to_vec1()? })
     }
 
     /// Over the last dimension.
-    pub(in crate::engine) fn layer(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn layer(&self, x: &Tensor) -> Result<Tensor> {
         let width = self.scale.len();
         let positions = x.elem_count() / width;
         let normed = with_contiguous(x, |numbers| {
@@ -48,7 +49,7 @@ impl Norm {
     }
 
     /// Over groups of channels and all places of `[rows, channels, height, width]`; then silu if `activated`.
-    pub(in crate::engine) fn group(&self, x: &Tensor, groups: usize, activated: bool) -> Result<Tensor> {
+    pub fn group(&self, x: &Tensor, groups: usize, activated: bool) -> Result<Tensor> {
         let moments = self.moments(x)?;
         self.group_by(x, &moments, groups, activated)
     }
