@@ -7,6 +7,8 @@ usage: side_by_side.py unet   MODEL [--rows N] [--size N]     one evaluation of 
                                                               of its first concepts, so many pictures (the reference's as one batch, with one
                                                               seed each), so many pixels wide and high
        side_by_side.py limits                                 what the device does at most: bytes copied, bf16 multiplied
+       side_by_side.py profile MODEL [--rows N] [--size N] [--ncu PROGRAM]
+                                                              the kernels that one evaluation of our U-Net on a card takes its time with, by NVIDIA's ncu
 and [--runs N] [--threads N] [--device cpu|cuda] [--precision f32|f16|bf16] [--compile] [--cold] [--bin FOLDER] [--json FILE].
 MODEL is a folder in diffusers' layout. Build ours first (or give the folder of both programs):
     cargo build --release; cargo build --release --bench side_by_side
@@ -14,7 +16,9 @@ Prints for both the least and the median time that passed (and of the processor,
 on a card, of the tensors there), the ratio of the medians, and the largest difference of the results as a share of the largest value. Of
 renders also the seconds of a step, and the time from the program's start to the first step, which for ours is every run's and for the
 reference's the first one's. A render's time is without reading weights, and of ours without encoding texts; its result is the final latents of
-the first picture. --compile adds the reference with its U-Net compiled by torch.compile. One run more, to warm up, comes first and is not counted; --cold
+the first picture. On a card each process of ours renders one picture more, the first, to warm up as the reference's process has; it is not counted. Where
+--steps changes a job's number, warm-ups and ranges keep their share of them. Of the U-Net also the operations, as the reference counts them, and how many a second
+that is. --compile adds the reference with its U-Net compiled by torch.compile. One run more, to warm up, comes first and is not counted; --cold
 leaves it out, for renders that take minutes. --json adds a line of figures to a file.
 """
 import argparse, glob, json, os, resource, statistics, subprocess, sys, tempfile, time
@@ -36,6 +40,10 @@ def the_job(a):
     if a.pixels:
         job["width"] = job["height"] = a.pixels
     if a.steps:
+        for concept in job["concepts"]:
+            for key in ("warmup", "cooldown"):
+                if concept[key] is not None:
+                    concept[key] = max(round(concept[key] * a.steps / job["steps"]), min(concept[key], 1))
         job["steps"] = a.steps
     return job
 
@@ -48,7 +56,7 @@ def reference(a):
         torch.set_num_threads(a.threads)
     dtype = getattr(torch, TYPES[a.precision])
     wait = torch.cuda.synchronize if a.device != "cpu" else lambda: None
-    first, begins = [None], [0.0]
+    first, begins, operations = [None], [0.0], None
     if a.work == "render":
         import render
         job = the_job(a)
@@ -85,8 +93,19 @@ def reference(a):
             times = time.perf_counter() - began, time.process_time() - processor
             sampling = time.perf_counter() - (begins[0] or began)
             save_file({"result": result.float().cpu().contiguous()}, file)
+            if operations is None:
+                operations = counted(lambda: work(name)) if name == "unet" and not a.compile else 0
             peak = torch.cuda.max_memory_allocated() / 1024 if a.device != "cpu" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            print(*(t * 1e3 for t in times), peak, sampling * 1e3, (first[0] or 0.0) * 1e3, flush=True)
+            print(*(t * 1e3 for t in times), peak, sampling * 1e3, (first[0] or 0.0) * 1e3, operations, flush=True)
+
+
+def counted(work):
+    """The operations of matrix products, convolutions and attention in some work: a multiplication and an addition are two."""
+    from torch.utils.flop_counter import FlopCounterMode
+    counter = FlopCounterMode(display=False)
+    with counter:
+        work()
+    return counter.get_total_flops()
 
 
 def sizes(a, like):
@@ -115,8 +134,11 @@ def sega(a):
     folder, job = tempfile.mkdtemp(), the_job(a)
     recipe = folder + "/job.sega"
     text = parity.recipe({**job, "checkpoint": a.model}, os.path.abspath(a.model), True)
-    if a.pictures > 1:
-        text = text.replace(f'\nseed {job["seed"]}\n', f'\nseed {job["seed"]} to {job["seed"] + a.pictures - 1}\n')
+    # One more, the first, which warms up.
+    warm = 0 if a.device == "cpu" else 1
+    count = a.pictures + warm
+    if count > 1:
+        text = text.replace(f'\nseed {job["seed"]}\n', f'\nseed {job["seed"]} to {job["seed"] + count - 1}\n')
     with open(recipe, "w") as f:
         f.write(text)
 
@@ -129,9 +151,9 @@ def sega(a):
         if status:
             sys.exit(text)
         pictures = json.loads(text)["pictures"]
-        if a.pictures > 1:
+        if count > 1:
             os.replace(pictures[0]["latents"], file)
-        total = lambda key: sum(picture[key] for picture in pictures) * 1e3
+        total = lambda key: sum(picture[key] for picture in pictures[warm:]) * 1e3
         peak = (pictures[-1]["device_memory_peak"] or 0) / 1024 or usage.ru_maxrss
         return total("seconds"), (usage.ru_utime + usage.ru_stime) * 1e3, peak, total("sampling_seconds"), pictures[0]["first_step_after_seconds"] * 1e3
     return ask
@@ -158,6 +180,43 @@ def limits(a):
     keep(a, dict(work="limits", device=a.device, bytes_per_second=bandwidth, operations_per_second=rate))
 
 
+def profile(a):
+    """Where a card's time goes."""
+    import csv
+    folder = tempfile.mkdtemp()
+    a.inputs = f"{folder}/inputs"
+    inputs(a, a.inputs)
+    # The kernels of reading weights are among them; they are few.
+    command = [a.ncu, "--csv", "--page", "raw", "--print-units", "base", "--metrics", "gpu__time_duration.sum", "--clock-control", "none", "--log-file", f"{folder}/ncu.csv",
+               ours_at(a), a.model, a.inputs, "--device", a.device, "--precision", a.precision]
+    subprocess.run([str(word) for word in command], input=f"unet {folder}/result\n", text=True, check=True)
+    with open(f"{folder}/ncu.csv") as f:
+        lines = f.read().splitlines()
+    begin = next((at for at, line in enumerate(lines) if line.startswith('"ID"')), None)
+    if begin is None:
+        sys.exit("\n".join(lines[-20:]) or "ncu wrote nothing")
+    spent = {}
+    for row in csv.DictReader(lines[begin:]):
+        # A line of units comes first.
+        if row["ID"]:
+            name = row["Kernel Name"].split("(")[0][:90]
+            nanoseconds, calls = spent.get(name, (0.0, 0))
+            spent[name] = nanoseconds + float(row["gpu__time_duration.sum"].replace(",", "")), calls + 1
+    whole = sum(nanoseconds for nanoseconds, _ in spent.values())
+    order = sorted(spent.items(), key=lambda item: -item[1][0])
+    print(f"{sum(calls for _, calls in spent.values())} kernels, {whole / 1e6:.2f} ms")
+    for name, (nanoseconds, calls) in order[:25]:
+        print(f"{nanoseconds / 1e6:9.3f} ms {nanoseconds / whole:6.1%} {calls:6} times  {name}")
+    keep(a, dict(work="profile", model=a.model, rows=a.rows, size=a.size, precision=a.precision, milliseconds=whole / 1e6,
+                 kernels={name: dict(milliseconds=nanoseconds / 1e6, calls=calls) for name, (nanoseconds, calls) in order[:60]}))
+
+
+def ours_at(a):
+    """Our program that computes networks."""
+    programs = [f for f in glob.glob("target/release/deps/side_by_side-*") if os.access(f, os.X_OK) and not f.endswith(".d")]
+    return f"{a.bin}/side_by_side" if a.bin else max(programs, key=os.path.getmtime, default=None)
+
+
 def keep(a, figures):
     if a.json:
         with open(a.json, "a") as f:
@@ -181,7 +240,7 @@ def inputs(a, file):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("work", choices=["unet", "decode", "render", "limits"]); p.add_argument("model", nargs="?")
+    p.add_argument("work", choices=["unet", "decode", "render", "limits", "profile"]); p.add_argument("model", nargs="?")
     p.add_argument("job", nargs="?")
     for name, value in dict(rows=4, size=16, runs=5, threads=2, pictures=1).items():
         p.add_argument(f"--{name}", type=int, default=value)
@@ -190,6 +249,7 @@ def main():
     p.add_argument("--device", default="cpu"); p.add_argument("--precision", choices=TYPES, default="f32")
     p.add_argument("--bf16", action="store_const", dest="precision", const="bf16", help="--precision bf16")
     p.add_argument("--compile", action="store_true"); p.add_argument("--cold", action="store_true"); p.add_argument("--bin"); p.add_argument("--json")
+    p.add_argument("--ncu", default="ncu")
     p.add_argument("--inputs", help=argparse.SUPPRESS); p.add_argument("--reference", action="store_true", help=argparse.SUPPRESS)
     a = p.parse_args()
     if a.reference:
@@ -198,12 +258,11 @@ def main():
         return limits(a)
     if not a.model or (a.work == "render") != bool(a.job):
         p.error("give a MODEL, and for renders a JOB")
-    import torch
+    if a.work == "profile":
+        return profile(a)
     from safetensors.torch import load_file
-    folder = tempfile.mkdtemp()
-    programs = [f for f in glob.glob("target/release/deps/side_by_side-*") if os.access(f, os.X_OK) and not f.endswith(".d")]
-    program = f"{a.bin}/side_by_side" if a.bin else max(programs, key=os.path.getmtime, default=None)
-    a.bin, again = a.bin or "target/release", [*sys.argv]
+    folder, program, again = tempfile.mkdtemp(), ours_at(a), [*sys.argv]
+    a.bin = a.bin or "target/release"
     if a.work != "render":
         a.inputs = f"{folder}/inputs"
         inputs(a, a.inputs)
@@ -231,7 +290,13 @@ def main():
         if a.work == "render":
             line += f"   a step: {median(name, 3) / the_job(a)['steps']:7.1f} ms   first step after {rows[-1 if name == 'ours' else 0][4] / 1e3:.1f} s"
         print(line)
+    # As the reference counts them, which the reference alone tells.
+    operations = next((rows[0][5] for rows in figures.values() if len(rows[0]) > 5 and rows[0][5]), None)
+    if operations:
+        rates = ", ".join(f"{name} {operations / median(name, 0) / 1e9:.2f}" for name in askers)
+        print(f"{operations:.3e} operations; a second, in 10^12: {rates}")
     kept = {key: getattr(a, key) for key in ("work", "model", "job", "concepts", "pictures", "pixels", "rows", "size", "device", "precision", "runs")}
+    kept["operations"] = operations
     kept.update({name: dict(milliseconds=median(name, 0), peak_kib=peak(name), sampling=median(name, 3) if a.work == "render" else None) for name in askers})
     for name in list(askers)[1:]:
         theirs = results[name]

@@ -25,6 +25,17 @@ impl Network {
     }
 }
 
+/// Has cuDNN compute with numbers in f32 as such. It would round them to TF32, ten bits, where nobody says otherwise by this variable, which
+/// it reads when it begins. There must be no other thread yet.
+#[cfg(feature = "cudnn")]
+pub(super) fn forbid_tf32() {
+    const VARIABLE: &str = "NVIDIA_TF32_OVERRIDE";
+    if std::env::var_os(VARIABLE).is_none() {
+        // SAFETY: no other thread reads the environment, as there is none.
+        unsafe { std::env::set_var(VARIABLE, "0") };
+    }
+}
+
 /// Has this thread compute, together with as many others as are allowed. It is one of them, so that none waits while another
 /// computes for it.
 pub(super) fn compute_here(args: NetworkArgs) -> Result<(), Failure> {

@@ -66,8 +66,10 @@ impl Failure {
     }
 }
 
-/// Runs the program with the process' arguments; returns its exit code.
+/// Runs the program with the process' arguments; returns its exit code. To be called before any thread is begun.
 pub fn main() -> ExitCode {
+    #[cfg(feature = "cudnn")]
+    device::forbid_tf32();
     let Cli { command, json } = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return misused(&error),

@@ -96,6 +96,15 @@ pub fn peak_memory(device: &Device) -> Option<u64> {
     }
 }
 
+/// After an attempt for which a device had no memory left: has it begin the next with all that no tensor takes.
+pub(super) fn reclaim(device: &Device) {
+    // Whatever is wrong with a device shows again, where it matters.
+    #[cfg(feature = "cuda")]
+    let _ = super::cuda::trim(device);
+    #[cfg(not(feature = "cuda"))]
+    let _ = device;
+}
+
 /// What CUDA says where there is no driver, but a stand-in for it.
 const NO_DRIVER: &str = "CUDA_ERROR_STUB_LIBRARY";
 

@@ -19,8 +19,18 @@ fn poison(card: &Device) {
     drop(dirty);
 }
 
+/// As a part of a larger tensor, behind an odd number of others.
 fn on(card: &Device, tensor: &Tensor) -> Tensor {
-    tensor.to_device(card).unwrap()
+    let (count, around) = (tensor.elem_count(), Tensor::full(f32::NAN, 3, &Device::Cpu).unwrap());
+    let around = around.to_dtype(tensor.dtype()).unwrap();
+    let larger = Tensor::cat(&[&around, &tensor.flatten_all().unwrap(), &around], 0).unwrap();
+    larger.to_device(card).unwrap().narrow(0, 3, count).unwrap().reshape(tensor.shape()).unwrap()
+}
+
+/// The same numbers with the last two dimensions the other way round in memory.
+fn turned(tensor: &Tensor) -> Tensor {
+    let (last, before) = (tensor.rank() - 1, tensor.rank() - 2);
+    tensor.transpose(before, last).unwrap().contiguous().unwrap().transpose(before, last).unwrap()
 }
 
 fn bits(tensor: &Tensor) -> Vec<u32> {
@@ -99,14 +109,17 @@ fn layers_on_cuda_are_the_cpus() {
     for (dtype, bound) in ON_CARD {
         let larger = [(5, 320, 32, 64, 64), (1, 1280, 32, 8, 8), (2, 128, 32, 96, 160)];
         for (seed, (rows, channels, groups, height, width)) in (0u64..).zip(NORMS.into_iter().chain(larger)) {
-            let [x, scale, shift] = normed(&mut Chance::of(seed), [rows, channels, height, width], dtype);
-            let (placed, to, by) = (on(&card, &x), on(&card, &scale), on(&card, &shift));
-            poison(&card);
             for activated in [false, true] {
-                let ours = fused::group_norm(&placed, groups, 1e-5, &to, &by, activated).unwrap();
+                let shape = [rows, channels, height, width];
+                let [x, scale, shift] = normed(&mut Chance::of(seed), shape, dtype, MOMENTS[usize::from(activated)]);
+                let (placed, to, by) = (on(&card, &x), on(&card, &scale), on(&card, &shift));
+                poison(&card);
                 let (x, scale, shift) = (wide(&x), wide(&scale), wide(&shift));
                 let theirs = fused::group_norm(&x, groups, 1e-5, &scale, &shift, activated).unwrap();
-                near(ours, theirs, bound, "group norm");
+                for placed in [&placed, &turned(&placed)] {
+                    let ours = fused::group_norm(placed, groups, 1e-5, &to, &by, activated).unwrap();
+                    near(ours, theirs.clone(), bound, "group norm");
+                }
             }
         }
         for (seed, (positions, width)) in (0u64..).zip(GATES.into_iter().chain([(4096, 1280)])) {
@@ -120,8 +133,19 @@ fn layers_on_cuda_are_the_cpus() {
             let case = Following::new(&mut Chance::of(seed), dtype);
             let (placed, wide) = (case.moved(|tensor| on(&card, tensor)), case.moved(wide));
             poison(&card);
+            let theirs = fused::finished(&wide.x, wide.finish()).unwrap();
             let ours = fused::finished(&placed.x, placed.finish()).unwrap();
-            near(ours, fused::finished(&wide.x, wide.finish()).unwrap(), bound, "what follows a product");
+            near(ours, theirs.clone(), bound, "what follows a product");
+            let ours = fused::finished(&turned(&placed.x), placed.finish()).unwrap();
+            near(ours, theirs, bound, "what follows a product that lies otherwise");
+            // Channels last, and a single row for all.
+            let width = wide.x.dim(3).unwrap();
+            let bias = Chance::of(seed).of_type(&[width], dtype);
+            let row = wide.x.narrow(0, 0, 1).unwrap();
+            let theirs = fused::finished_last(&wide.x, Some(&self::wide(&bias)), Some(&row)).unwrap();
+            let row = placed.x.narrow(0, 0, 1).unwrap();
+            let ours = fused::finished_last(&placed.x, Some(&on(&card, &bias)), Some(&row)).unwrap();
+            near(ours, theirs, bound, "channels last");
         }
     }
 }

@@ -2,9 +2,11 @@
 # Builds sega for CUDA on a machine that has neither a card nor NVIDIA's toolkit, from nothing, and checks what can be checked
 # there: that the program starts, says that there is no CUDA device, and renders on the CPU.
 #
-#   tools/cuda/build.sh [CARGO'S ARGUMENTS]          such as --bench claims; FEATURES=cuda,cudnn, FOLDER=~/.cache/sega-cuda, MESSAGES=json
+#   tools/cuda/build.sh [CARGO'S ARGUMENTS]          such as --bench claims; FEATURES=cuda,cudnn,flash-attn, FOLDER=~/.cache/sega-cuda, MESSAGES=json
+#   tools/cuda/build.sh clippy|check|test [CARGO'S ARGUMENTS]       that instead, such as clippy --all-targets -- -D warnings
 #
-# Needs Rust, gcc, Python with pip, and a network: the compiler (nvcc 13.0, 110 MB) comes from PyPI into FOLDER. The program opens
+# Needs Rust, gcc, Python with pip, and a network: the compiler (nvcc 13.0, 110 MB) and, for `flash-attn`, CUTLASS's headers come from PyPI
+# into FOLDER. Of candle's kernels those are compiled that sega uses (tools/cuda/nvcc); `flash-attn` takes some 20 minutes of a processor. The program opens
 # CUDA's libraries when it first calls them, by their usual names and in the folders of CUDA_LIB_DIRS, so that one program serves
 # those who have a card and those who have none. It is in target/cuda/release. A toolkit that is installed is not needed, nor used:
 # with one, `cargo build --release --features cuda` is all there is to do.
@@ -33,12 +35,41 @@ nvcc --version | tail -n 1
 
 echo "== stand-ins for the libraries"
 cargo fetch --locked --quiet
-cudarc=$(cargo metadata --locked --format-version 1 --features "$features" |
-  python3 -c 'import json, sys; print(next(p["manifest_path"] for p in json.load(sys.stdin)["packages"] if p["name"] == "cudarc"))')
-python3 tools/cuda/link_stubs.py "$(dirname "$cudarc")" "$folder/link"
+# The folder of a dependency's sources.
+crate() {
+  cargo metadata --locked --format-version 1 --features "$features" | python3 -c 'import json, os, sys
+print(next(os.path.dirname(p["manifest_path"]) for p in json.load(sys.stdin)["packages"] if p["name"] == sys.argv[1]))' "$1"
+}
+python3 tools/cuda/link_stubs.py "$(crate cudarc)" "$folder/link"
 ln -sf "$CUDA_HOME/lib/libcudart_static.a" "$folder/link/libcudart.a"
 export LIBRARY_PATH=$folder/link
 
+if [[ ",$features," == *,flash-attn,* ]]; then
+  echo "== CUTLASS"
+  flash=$(crate candle-flash-attn)
+  commit=$(sed -n 's/^const CUTLASS_COMMIT: &str = "\(.*\)";/\1/p' "$flash/build.rs")
+  if [ ! -d "$folder/cutlass" ]; then
+    # The release that this commit is.
+    python3 -m pip install -q --no-compile --no-deps --root-user-action=ignore --target "$folder/cutlass" 'nvidia-cutlass==3.5.0.0'
+  fi
+  # Where the crate's build looks for a checkout of it; it asks git for no more than the commit's name.
+  export CUDAFORGE_HOME=$folder/cudaforge
+  checkout=$CUDAFORGE_HOME/git/checkouts/cutlass-${commit:0:16}
+  if [ ! -d "$checkout/.git" ]; then
+    mkdir -p "$checkout"
+    git init --quiet "$checkout"
+    echo "$commit" > "$checkout/.git/HEAD"
+  fi
+  ln -sfn "$folder/cutlass/cutlass_library/source/include" "$checkout/include"
+fi
+
+case ${1:-} in
+  clippy | check | test)
+    echo "== $1, with $features"
+    work=$1
+    shift
+    exec cargo "$work" --locked --target-dir target/cuda --features "$features" "$@" ;;
+esac
 echo "== build, with $features"
 if [ -n "${MESSAGES:-}" ]; then
   # For scripts, which look for what was built in it.

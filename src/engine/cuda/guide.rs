@@ -13,6 +13,10 @@ unsafe impl DeviceRepr for Arguments {}
 /// Does what `guide` does.
 pub(in crate::engine) fn guide(mut packed: Packed, estimates: &Tensor, mut memory: Memory) -> Result<(Tensor, Memory)> {
     let (_, channels, height, width) = estimates.dims4()?;
+    let all = memory.momenta.iter().flatten().chain(&memory.effects).chain([estimates]);
+    if all.into_iter().any(|tensor| tensor.dtype() != DType::F32) {
+        candle_core::bail!("guidance needs numbers in f32")
+    }
     let (momenta, effects) =
         (placed(memory.momenta.iter().map(Option::as_ref))?, placed(memory.effects.iter().map(Some))?);
     packed.begin_from(|number| momenta.get(number).copied().flatten(), |place| effects.get(place).copied().flatten());

@@ -16,6 +16,9 @@ pub(in crate::engine) fn keep_largest(
     let Some((start, _)) = layout.contiguous_offsets() else {
         candle_core::bail!("keep-largest needs a contiguous tensor")
     };
+    if storage.dtype() != DType::F32 {
+        candle_core::bail!("keep-largest needs numbers in f32")
+    }
     let device = storage.device();
     let kept = room(device, layout.shape(), DType::F32)?;
     let (places, rank) = (small(height * width)?, small(rank.min(height * width - 1))?);

@@ -18,6 +18,13 @@ pub(in crate::engine) fn group_norm(
     activated: bool,
 ) -> Result<Tensor> {
     let (rows, channels) = (x.dim(0)?, x.dim(1)?);
+    if !channels.is_multiple_of(groups) || scale.elem_count() != channels || shift.elem_count() != channels {
+        candle_core::bail!(
+            "{channels} channels have no norm of {groups} groups, {:?} and {:?}",
+            scale.shape(),
+            shift.shape()
+        )
+    }
     let places = x.elem_count() / (rows * channels);
     let place = Placed::of(x)?;
     let y = room(place.device()?, x.shape(), x.dtype())?;
@@ -62,16 +69,18 @@ pub(in crate::engine) fn finished(x: &Tensor, finish: Finish<'_>) -> Result<Tens
     let device = place.device()?;
     let y = room(device, x.shape(), x.dtype())?;
     let name = format!("finish_{}", ending(x.dtype())?);
-    let part = |part: Option<&Tensor>, whole: usize| -> Result<(Option<Tensor>, u32)> {
+    // Of whole rows, so many of which are all.
+    let part = |part: Option<&Tensor>, of_row: usize, rows: usize| -> Result<(Option<Tensor>, u32)> {
         let Some(part) = part else { return Ok((None, 1)) };
-        if part.elem_count() == 0 || !whole.is_multiple_of(part.elem_count()) {
+        let count = part.elem_count();
+        if count == 0 || !count.is_multiple_of(of_row) || !(rows * of_row).is_multiple_of(count) {
             candle_core::bail!("{:?} cannot be added to {:?}", part.shape(), x.shape())
         }
-        Ok((Some(like(part, x)?), small(part.elem_count())?))
+        Ok((Some(like(part, x)?), small(count)?))
     };
-    let (bias, _) = part(finish.bias, channels)?;
-    let (shift, shifts) = part(finish.shift, rows * channels)?;
-    let (residual, residuals) = part(finish.residual, x.elem_count())?;
+    let (bias, _) = part(finish.bias, channels, 1)?;
+    let (shift, shifts) = part(finish.shift, channels, rows)?;
+    let (residual, residuals) = part(finish.residual, channels * places, rows)?;
     // No pointer where there is nothing.
     let at = |part: &Option<Tensor>| part.as_ref().map_or(Ok(0), |part| Placed::of(part)?.pointer());
     let (from, bias_at, shift_at, residual_at, to) =

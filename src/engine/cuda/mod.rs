@@ -18,7 +18,7 @@ pub(super) use guide::guide;
 pub(super) use keep_largest::keep_largest;
 pub(super) use layers::{finished, gated, group_norm};
 pub(super) use mark::{CopyStream, Mark};
-pub(super) use pool::{peak_memory, settle};
+pub(super) use pool::{peak_memory, settle, trim};
 
 use candle_core::backend::BackendDevice;
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, DeviceRepr, LaunchConfig};

@@ -5,6 +5,7 @@ use std::ffi::c_void;
 use candle_core::cuda_backend::WrapErr;
 use candle_core::cuda_backend::cudarc::driver::sys::{
     CUmemPool_attribute, CUmemoryPool, cuDeviceGetDefaultMemPool, cuMemPoolGetAttribute, cuMemPoolSetAttribute,
+    cuMemPoolTrimTo,
 };
 use candle_core::{CudaDevice, Device, Result};
 
@@ -39,6 +40,19 @@ pub(in crate::engine) fn peak_memory(device: &Device) -> Result<Option<u64>> {
         .result()
         .w()?;
     Ok(Some(most))
+}
+
+/// Gives back to the driver what no tensor has. What is in the pool in pieces is then there again as a whole, and for the libraries, whose
+/// memory is not the pool's.
+pub(in crate::engine) fn trim(device: &Device) -> Result<()> {
+    let Device::Cuda(device) = device else { return Ok(()) };
+    if !device.cuda_stream().context().has_async_alloc() {
+        return Ok(());
+    }
+    // What is still computed is no tensor's any more when it is done.
+    device.cuda_stream().synchronize().w()?;
+    // SAFETY: the pool is the device's own.
+    unsafe { cuMemPoolTrimTo(pool(device)?, 0) }.result().w()
 }
 
 /// The pool that a device's tensors come from.

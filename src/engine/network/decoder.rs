@@ -6,6 +6,7 @@ use super::Built;
 use super::kl::KlDecoder;
 use super::tiny::TinyDecoder;
 use crate::engine::checkpoint::Parameters;
+use crate::engine::device::reclaim;
 use crate::engine::limits::Stop;
 use crate::model::card::AutoencoderCard;
 
@@ -81,7 +82,10 @@ impl Decoder {
         };
         let pixels = match self.pixels(&latents, self.strip, stop) {
             // In small pieces, before it is given up.
-            Err(error) if error.is_out_of_memory() && self.strip > STRIP => self.pixels(&latents, STRIP, stop),
+            Err(error) if error.is_out_of_memory() && self.strip > STRIP => {
+                reclaim(latents.device());
+                self.pixels(&latents, STRIP, stop)
+            }
             pixels => pixels,
         };
         let pixels = pixels.map_err(|error| error.while_doing("decoding the picture"))?;

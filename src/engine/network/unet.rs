@@ -11,6 +11,7 @@ use super::text::TextVectors;
 use super::time::TimeEmbedding;
 use super::transformer::SpatialTransformer;
 use crate::engine::checkpoint::Parameters;
+use crate::engine::device::reclaim;
 use crate::engine::limits::{Limits, Stop};
 use crate::engine::room::RowLimit;
 use crate::model::card::{MidCard, TransformerCard, UNetCard};
@@ -128,7 +129,12 @@ impl UNet {
         rows: &[usize],
     ) -> Built<Tensor> {
         self.limit.evaluate(limits.rows.min(rows.len()), |rows_at_once| {
-            self.in_chunks(Limits { rows: rows_at_once, ..limits }, latents, timestep, condition, rows)
+            let limits = Limits { rows: rows_at_once, ..limits };
+            self.in_chunks(limits, latents, timestep, condition, rows).inspect_err(|error| {
+                if error.is_out_of_memory() {
+                    reclaim(&self.device);
+                }
+            })
         })
     }
 
