@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -66,11 +67,22 @@ struct State {
     script: Mutex<Script>,
     log: Mutex<Vec<Request>>,
     storage: String,
+    over: AtomicBool,
 }
 
 pub(crate) struct Server {
     pub(crate) endpoint: String,
     state: Arc<State>,
+}
+
+impl Drop for Server {
+    /// A last connection has each listener see that it is over: many tests have a server, and files are few.
+    fn drop(&mut self) {
+        self.state.over.store(true, Ordering::Relaxed);
+        for endpoint in [&self.endpoint, &self.state.storage] {
+            let _ = TcpStream::connect(endpoint.trim_start_matches("http://"));
+        }
+    }
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
@@ -95,11 +107,15 @@ impl Server {
             script: Mutex::new(Box::new(|_| Behaviour::Right)),
             log: Mutex::default(),
             storage: format!("http://{}", storage.local_addr().unwrap()),
+            over: AtomicBool::new(false),
         });
         for (listener, is_storage) in [(hub, false), (storage, true)] {
             let state = state.clone();
             std::thread::spawn(move || {
                 for stream in listener.incoming().flatten() {
+                    if state.over.load(Ordering::Relaxed) {
+                        break;
+                    }
                     let state = state.clone();
                     std::thread::spawn(move || serve(&state, stream, is_storage));
                 }
