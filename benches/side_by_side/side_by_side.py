@@ -83,6 +83,7 @@ def reference(a):
         decode = lambda: vae.decode(x["latents"] / vae.config.scaling_factor).sample / 2 + 0.5
         added = dict(added_cond_kwargs=dict(text_embeds=x["whole"], time_ids=sizes(a, x["whole"]))) if "whole" in x else {}
         work = lambda name: unet(rows, 500, encoder_hidden_states=x["text"], **added).sample if name == "unet" else decode()
+    print("ready", flush=True)
     with torch.no_grad():
         for line in sys.stdin:
             name, file = line.split()
@@ -125,6 +126,7 @@ def server(command):
         if not line:
             sys.exit(f"{command[0]} ended")
         return tuple(map(float, line.split()))
+    ask.ready = process.stdout.readline
     return ask
 
 
@@ -274,6 +276,9 @@ def main():
     askers = {"ours": ours, "diffusers": server([sys.executable, *without, "--reference"])}
     if a.compile:
         askers["compiled"] = server([sys.executable, *again, "--reference"])
+    # What the reference does before it can begin would slow our first run.
+    for name in list(askers)[1:]:
+        askers[name].ready()
     figures, results = {name: [] for name in askers}, {}
     warm = 0 if a.cold else 1
     for run in range(a.runs + warm):

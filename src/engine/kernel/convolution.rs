@@ -101,6 +101,8 @@ enum Kernel {
     },
 }
 
+/// Inputs from which on a layer is Winograd's: with fewer, as behind the latents, transforms take what products spare.
+const FEWEST_INPUTS: usize = 16;
 /// Weights of a place of the kernel from which on a layer is always Winograd's. A smaller one takes little time in small
 /// pictures, for which it sums plainly, with the smaller error.
 const LARGE_LAYER: usize = 1 << 16;
@@ -114,7 +116,8 @@ impl Conv2d {
         let kernel = with_contiguous(weight, |weight| {
             with_optional(bias, |bias| {
                 let product = || Packed::new(isa, weight, bias, [outputs, inputs, height * width], false);
-                Ok(if geometry.size == 3 && geometry.stride == 1 && !Packed::is_tiled(isa, outputs, inputs) {
+                let spares = geometry.size == 3 && geometry.stride == 1 && inputs >= FEWEST_INPUTS;
+                Ok(if spares && !Packed::is_tiled(isa, outputs, inputs) {
                     let winograd = Winograd::new(isa, weight, bias, [outputs, inputs]);
                     Kernel::Winograd { winograd, plain: (inputs * outputs < LARGE_LAYER).then(product) }
                 } else {
