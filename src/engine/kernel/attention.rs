@@ -228,7 +228,7 @@ impl Task for Block<'_> {
                     for (start, rows) in tiles(keys, S::ROWS) {
                         let product =
                             Product { rows: block_keys.add(start * depth), depth, b, out: scores.add(start * group) };
-                        tile_of!(rows, S, Scores(product, &mut softmax.largest); 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+                        tile_of!(rows, S, Scores(product, &mut softmax.largest); 1 2 3 4 5 6 7 8 9 10 11 12);
                     }
                     softmax.take::<S>(&before, scores, keys);
                     for (start, rows) in tiles(width, S::ROWS) {
@@ -238,7 +238,7 @@ impl Task for Block<'_> {
                             b: scores,
                             out: sums.add((at * width + start) * group),
                         };
-                        tile_of!(rows, S, Sums(product, &softmax.scale); 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+                        tile_of!(rows, S, Sums(product, &softmax.scale); 1 2 3 4 5 6 7 8 9 10 11 12);
                     }
                 }
             }

@@ -311,7 +311,7 @@ impl Job<'_> {
                 let (start, end) = (at(index), at(index + 1));
                 let tile = Part { job: self, taps: taps.clone(), weights, start };
                 // SAFETY: the caller's promise.
-                unsafe { tile_of!(end - start, S, Tile, N, tile; 1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
+                unsafe { tile_of!(end - start, S, Tile, N, tile; 1 2 3 4 5 6 7 8 9 10 11 12) }
             }
         }
     }

@@ -16,7 +16,7 @@ pub(super) use x86::Avx512;
 use super::amx;
 
 /// The rows of the tallest tile of any instruction set.
-pub(super) const MOST_ROWS: usize = 14;
+pub(super) const MOST_ROWS: usize = 12;
 /// The numbers in the longest vector.
 pub(super) const MOST_LANES: usize = 16;
 
@@ -29,7 +29,7 @@ pub(super) const MOST_LANES: usize = 16;
 pub(super) trait Simd: Copy {
     /// Numbers in a vector.
     const LANES: usize;
-    /// Rows of a tile of a matrix product that is two vectors wide: as many as the registers hold.
+    /// Rows of a tile of a matrix product that is two vectors wide: about as many as the registers hold.
     const ROWS: usize;
     /// Numbers in a cell, which is what a product multiplies in each lane: one f32, or two bf16 in its place.
     const CELL: usize = 1;

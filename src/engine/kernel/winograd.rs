@@ -330,7 +330,7 @@ impl Job<'_> {
                             sums: sums.add(start * width),
                             is_first: chunk == 0,
                         };
-                        tile_of!(end - start, S, Product, N, product; 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+                        tile_of!(end - start, S, Product, N, product; 1 2 3 4 5 6 7 8 9 10 11 12);
                     }
                 }
             }
