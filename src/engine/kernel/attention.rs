@@ -11,7 +11,7 @@ use super::numbers::with_numbers;
 use super::pairs::cells;
 use super::product::accumulate;
 use super::simd::{Isa, MOST_LANES, Simd, Task};
-use super::threads::{Line, Shared, each, filled, threads_for};
+use super::threads::{Line, Shared, each, filled, scratch, threads_for};
 
 /// Vectors of queries in a group.
 const VECTORS: usize = 2;
@@ -137,30 +137,37 @@ impl Task for Pack<'_> {
                 (0..count).for_each(|at| cells::<S>(key(at), 1.0, self.packed.add(at * (width / S::CELL))));
                 return;
             }
-            let nothing = vec![0f32; width];
             for first in (0..count).step_by(KEYS) {
                 let to = self.packed.add(first / S::CELL * width);
                 let keys = KEYS.min(count - first);
                 let stride = keys.div_ceil(S::CELL);
-                for at in (0..keys).step_by(S::CELL) {
-                    let even = key(first + at);
-                    let odd = if at + 1 < keys { key(first + at + 1) } else { &nothing };
-                    for start in (0..width).step_by(S::LANES) {
-                        let some = S::LANES.min(width - start);
-                        let mut column = S::load_some(even.as_ptr().add(start), some);
-                        if S::CELL == 2 {
-                            column = S::pair(column, S::load_some(odd.as_ptr().add(start), some));
+                for (at, start) in squares::<S>(stride, width) {
+                    let mut square = [S::splat(0.0); MOST_LANES];
+                    let some = |at: usize| {
+                        if at < keys {
+                            S::load_some(key(first + at)[start..].as_ptr(), width - start)
+                        } else {
+                            S::splat(0.0)
                         }
-                        let mut numbers = [0f32; 16];
-                        S::store(numbers.as_mut_ptr(), column);
-                        for n in 0..some {
-                            *to.add((start + n) * stride + at / S::CELL) = numbers[n];
-                        }
+                    };
+                    for n in 0..S::LANES.min(stride - at) {
+                        let at = (at + n) * S::CELL;
+                        square[n] = if S::CELL == 2 { S::pair(some(at), some(at + 1)) } else { some(at) };
+                    }
+                    S::turn(&mut square);
+                    for n in 0..S::LANES.min(width - start) {
+                        S::store_some(to.add((start + n) * stride + at), square[n], stride - at);
                     }
                 }
             }
         }
     }
+}
+
+/// Where the squares begin that lines of so many numbers are turned in: line and number.
+fn squares<S: Simd>(lines: usize, numbers: usize) -> impl Iterator<Item = (usize, usize)> {
+    let lines = (0..lines).step_by(S::LANES);
+    lines.flat_map(move |line| (0..numbers).step_by(S::LANES).map(move |number| (line, number)))
 }
 
 /// Some queries of one head of one row, and all its keys and values.
@@ -194,10 +201,6 @@ fn tiles(rows: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..count).map(move |tile| (rows * tile / count, rows * (tile + 1) / count - rows * tile / count))
 }
 
-fn room(numbers: usize) -> Vec<Line> {
-    vec![Line([0.0; 16]); numbers.div_ceil(16)]
-}
-
 impl Task for Block<'_> {
     type Output = ();
 
@@ -207,15 +210,18 @@ impl Task for Block<'_> {
         let group = VECTORS * S::LANES;
         let groups = self.length.div_ceil(group);
         let depth = width / S::CELL;
-        let (mut queries, mut sums) = (room(groups * depth * group), room(groups * width * group));
-        let mut scores = room(KEYS * group);
-        let scores = scores.as_mut_ptr().cast::<f32>();
+        let (_queries, queries) = scratch(groups * depth * group);
+        // For the queries first, and then for the scores.
+        let (_scores, scores) = scratch(KEYS.max(depth) * group);
+        let mut sums = vec![Line([0.0; 16]); (groups * width * group).div_ceil(16)];
         let mut softmax = vec![Softmax::NONE; groups];
         // SAFETY: there is room for the queries, sums and scores of whole groups; keys and values are there in cells.
         unsafe {
-            let queries = queries.as_mut_ptr().cast::<f32>();
+            let (queries, scores) = (queries.pointer(), scores.pointer());
             let sums = sums.as_mut_ptr().cast::<f32>();
-            (0..groups).for_each(|at| self.turn_queries::<S>(at, queries.add(at * depth * group)));
+            for at in 0..groups {
+                self.turn_queries::<S>(at, scores, queries.add(at * depth * group));
+            }
             for first in (0..count).step_by(KEYS) {
                 let keys = KEYS.min(count - first);
                 let key_cells = keys.div_ceil(S::CELL);
@@ -242,7 +248,9 @@ impl Task for Block<'_> {
                     }
                 }
             }
-            (0..groups).for_each(|at| self.finish::<S>(at, &softmax[at].total, sums.add(at * width * group)));
+            for at in 0..groups {
+                self.finish::<S>(at, &softmax[at].total, sums.add(at * width * group));
+            }
         }
     }
 }
@@ -251,19 +259,25 @@ impl Block<'_> {
     /// Writes a group's queries as `[width][queries]`, scaled so that 2^score is the weight of a key. The last query stands
     /// in the place of those that are not there.
     #[inline(always)]
-    unsafe fn turn_queries<S: Simd>(&self, group: usize, to: *mut f32) {
+    unsafe fn turn_queries<S: Simd>(&self, group: usize, rows: *mut f32, to: *mut f32) {
         let Shape { width, .. } = self.shape;
+        let (queries, depth) = (VECTORS * S::LANES, width / S::CELL);
         let scale = std::f32::consts::LOG2_E / (width as f32).sqrt();
-        let mut row = room(width);
-        let row = row.as_mut_ptr().cast::<f32>();
-        for column in 0..VECTORS * S::LANES {
-            let query = (group * VECTORS * S::LANES + column).min(self.length - 1);
-            let numbers = self.queries.at(self.row, self.start + query, self.head * width, width);
-            // SAFETY: there is room for a group of queries.
-            unsafe {
-                cells::<S>(numbers, scale, row);
-                for at in 0..width / S::CELL {
-                    *to.add(at * VECTORS * S::LANES + column) = *row.add(at);
+        // SAFETY: there is room for a group of queries, in order and turned.
+        unsafe {
+            for at in 0..queries {
+                let query = (group * queries + at).min(self.length - 1);
+                let numbers = self.queries.at(self.row, self.start + query, self.head * width, width);
+                cells::<S>(numbers, scale, rows.add(at * depth));
+            }
+            for (at, start) in squares::<S>(queries, depth) {
+                let mut square = [S::splat(0.0); MOST_LANES];
+                for n in 0..S::LANES {
+                    square[n] = S::load_some(rows.add((at + n) * depth + start), depth - start);
+                }
+                S::turn(&mut square);
+                for n in 0..S::LANES.min(depth - start) {
+                    S::store(to.add((start + n) * queries + at), square[n]);
                 }
             }
         }
@@ -271,21 +285,23 @@ impl Block<'_> {
 
     /// Divides a group's sums by the weights' and writes them, turned back.
     #[inline(always)]
-    unsafe fn finish<S: Simd>(&self, group: usize, total: &Each, sums: *mut f32) {
+    unsafe fn finish<S: Simd>(&self, group: usize, total: &Each, sums: *const f32) {
         let Shape { width, heads, .. } = self.shape;
         let queries = VECTORS * S::LANES;
+        let count = queries.min(self.length - group * queries);
         // SAFETY: the group's sums are there, and so are its queries up to the block's length.
         unsafe {
-            for n in 0..VECTORS {
-                let factor = S::div(S::splat(1.0), S::load(total.as_ptr().add(n * S::LANES)));
-                for at in 0..width {
-                    let sum = sums.add(at * queries + n * S::LANES);
-                    S::store(sum, S::mul(S::load(sum), factor));
+            for (start, at) in squares::<S>(width, count) {
+                let factor = S::div(S::splat(1.0), S::load(total.as_ptr().add(at)));
+                let mut square = [S::splat(0.0); MOST_LANES];
+                for n in 0..S::LANES.min(width - start) {
+                    square[n] = S::mul(S::load(sums.add((start + n) * queries + at)), factor);
                 }
-            }
-            for query in 0..queries.min(self.length - group * queries) {
-                let out = self.out.add((group * queries + query) * heads * width);
-                (0..width).for_each(|at| *out.add(at) = *sums.add(at * queries + query));
+                S::turn(&mut square);
+                for n in 0..S::LANES.min(count - at) {
+                    let out = self.out.add((group * queries + at + n) * heads * width + start);
+                    S::store_some(out, square[n], width - start);
+                }
             }
         }
     }
@@ -360,7 +376,7 @@ impl Product {
             for m in 0..M {
                 rows[m] = self.rows.add(m * self.depth);
             }
-            accumulate::<S, M, VECTORS>(sums, &rows, self.depth, self.b);
+            accumulate::<S, M, VECTORS>(sums, &rows, self.depth, self.b, None);
             for m in 0..M {
                 for n in 0..VECTORS {
                     S::store(self.out.add((m * VECTORS + n) * S::LANES), sums[m][n]);

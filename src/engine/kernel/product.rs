@@ -25,6 +25,9 @@ const INPUTS: usize = 1 << 18;
 /// Pixels that are taken so at least: each panel's weights are made f32 again for them.
 const PIXELS: usize = 16 * MOST_ROWS;
 
+/// Inputs of a tile that stay in the first-level cache if they are brought there while the tile before is computed.
+const NEAR: usize = 1 << 13;
+
 /// Weights as the kernel reads them: in panels of two vectors of outputs, the taps one after another in each.
 pub(super) struct Packed {
     pub(super) isa: Isa,
@@ -419,18 +422,25 @@ struct Tile<'a, const M: usize, const N: usize> {
     inner: Part<'a>,
 }
 
-/// `sums[m][n] += rows[m][k] * b[k][n]` over all `k < depth`, of cells.
+/// `sums[m][n] += rows[m][k] * b[k][n]` over all `k < depth`, of cells. Where `next` is given, asks meanwhile for as many
+/// cache lines from there on.
 #[inline(always)]
 pub(super) unsafe fn accumulate<S: Simd, const M: usize, const N: usize>(
     sums: &mut [[S::V; N]; M],
     rows: &[*const f32; M],
     depth: usize,
     b: *const f32,
+    next: Option<*const f32>,
 ) {
-    // SAFETY: the caller gives `depth` numbers in each row and `depth * N` vectors.
+    /// Numbers of a cache line.
+    const LINE: usize = 16;
+    // SAFETY: the caller gives `depth` numbers in each row and `depth * N` vectors; a prefetch may go anywhere.
     unsafe {
         let mut b = b;
         for k in 0..depth {
+            if let Some(next) = next {
+                S::prefetch(next.wrapping_add(k * LINE));
+            }
             let mut columns = [S::splat(0.0); N];
             for n in 0..N {
                 columns[n] = S::load(b.add(n * S::LANES));
@@ -460,6 +470,9 @@ impl<const M: usize, const N: usize> Task for Tile<'_, M, N> {
             let mut sums = [[S::splat(0.0); N]; M];
             for m in 0..M {
                 sums[m] = job.target.begin::<S, N>(job.panel, start + m, is_first);
+                for n in 0..N {
+                    S::prefetch_to_write(job.target.out(job.panel, start + m).add(n * S::LANES));
+                }
             }
             let mut rows = [job.x.as_ptr(); M];
             for (index, tap) in taps.enumerate() {
@@ -472,7 +485,14 @@ impl<const M: usize, const N: usize> Task for Tile<'_, M, N> {
                         },
                     };
                 }
-                accumulate::<S, M, N>(&mut sums, &rows, inputs, weights.add(index * inputs * N * S::LANES));
+                let weights = weights.add(index * inputs * N * S::LANES);
+                if job.table.is_none() && M * inputs <= NEAR {
+                    // What follows are the next tile's inputs.
+                    let next = rows[0].wrapping_add(M * inputs);
+                    accumulate::<S, M, N>(&mut sums, &rows, inputs, weights, Some(next));
+                } else {
+                    accumulate::<S, M, N>(&mut sums, &rows, inputs, weights, None);
+                }
             }
             for m in 0..M {
                 job.target.finish::<S, N>(job.panel, start + m, sums[m], is_last);

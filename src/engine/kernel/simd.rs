@@ -91,10 +91,29 @@ pub(super) trait Simd: Copy {
         }
     }
 
+    /// As many numbers of 16 bits, the upper half of an f32 each.
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> Self::V {
+        let mut buffer = [0f32; MOST_LANES];
+        // SAFETY: as above.
+        unsafe {
+            for at in 0..Self::LANES {
+                buffer[at] = f32::from_bits(u32::from(*from.add(at)) << 16);
+            }
+            Self::load(buffer.as_ptr())
+        }
+    }
+
     /// Asks for the cache line at a place, which need not be there, to be near when it is read.
     #[inline(always)]
     unsafe fn prefetch(from: *const f32) {
         let _ = from;
+    }
+
+    /// Asks for the cache line at a place, which need not be there, to be near when it is written.
+    #[inline(always)]
+    unsafe fn prefetch_to_write(to: *mut f32) {
+        let _ = to;
     }
 
     #[inline(always)]
@@ -120,6 +139,25 @@ pub(super) trait Simd: Copy {
             }
             Self::store(buffer.as_mut_ptr(), v);
             std::ptr::copy_nonoverlapping(buffer.as_ptr(), to, count);
+        }
+    }
+
+    /// Turns a square of [`LANES`](Self::LANES) vectors, the first of these: rows become columns.
+    #[inline(always)]
+    unsafe fn turn(square: &mut [Self::V; MOST_LANES]) {
+        let mut numbers = [[0f32; MOST_LANES]; MOST_LANES];
+        // SAFETY: no vector is longer than a line of numbers.
+        unsafe {
+            for at in 0..Self::LANES {
+                Self::store(numbers[at].as_mut_ptr(), square[at]);
+            }
+            for at in 0..Self::LANES {
+                let mut column = [0f32; MOST_LANES];
+                for line in 0..Self::LANES {
+                    column[line] = numbers[line][at];
+                }
+                square[at] = Self::load(column.as_ptr());
+            }
         }
     }
 

@@ -60,34 +60,107 @@ impl Stored {
         numbers[start..].as_ptr().cast()
     }
 
-    /// The numbers of a range as f32: where they are, or in `room`.
+    /// The numbers of a range as f32: where they are, or in `room`. Panels consist of whole vectors, and so does the range.
     ///
     /// # Safety
     ///
     /// The instruction set must be there.
     #[inline(always)]
     pub(super) unsafe fn widen<S: Simd>(&self, range: Range<usize>, room: &mut Vec<Line>) -> *const f32 {
-        let (numbers, is_bf16) = match self {
-            Self::F32(lines) => {
-                assert!(range.end <= 16 * lines.len());
-                return lines.as_ptr().cast::<f32>().wrapping_add(range.start);
-            }
-            Self::F16(numbers) => (numbers, false),
-            Self::BF16(numbers) => (numbers, true),
-        };
+        if let Self::F32(lines) = self {
+            assert!(range.end <= 16 * lines.len());
+            return lines.as_ptr().cast::<f32>().wrapping_add(range.start);
+        }
         // Not filled with anything first, since all of it is written.
         room.clear();
         room.reserve(range.len().div_ceil(16));
         let to = room.as_mut_ptr().cast::<f32>();
         // SAFETY: the caller's promise; the lines are so many numbers at least.
-        unsafe {
-            S::call(Widen {
-                from: &numbers[range.clone()],
-                is_bf16,
-                to: std::slice::from_raw_parts_mut(to, range.len()),
-            })
-        };
+        unsafe { self.read::<S>(range.clone(), Widen { count: range.len(), to }) };
         to.cast_const()
+    }
+
+    /// Has the numbers of a range read as they are.
+    ///
+    /// # Safety
+    ///
+    /// The instruction set must be there, and what the reader writes to.
+    #[inline(always)]
+    pub(super) unsafe fn read<S: Simd>(&self, range: Range<usize>, reader: impl Reader) {
+        // SAFETY: the caller's promise; a line is 16 of these numbers.
+        unsafe {
+            match self {
+                Self::F32(lines) => {
+                    assert!(range.end <= 16 * lines.len());
+                    S::call(Reading { from: lines.as_ptr().cast::<f32>().add(range.start), reader });
+                }
+                Self::F16(numbers) => S::call(Reading { from: numbers[range].as_ptr().cast::<F16>(), reader }),
+                Self::BF16(numbers) => S::call(Reading { from: numbers[range].as_ptr().cast::<BF16>(), reader }),
+            }
+        }
+    }
+}
+
+/// A type of stored numbers.
+pub(super) trait Number {
+    /// A vector of them as f32.
+    ///
+    /// # Safety
+    ///
+    /// The numbers and the instruction set must be there.
+    unsafe fn load<S: Simd>(from: *const Self) -> S::V;
+}
+
+impl Number for f32 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(from: *const Self) -> S::V {
+        // SAFETY: the caller's promise.
+        unsafe { S::load(from) }
+    }
+}
+
+#[repr(transparent)]
+struct F16(u16);
+
+impl Number for F16 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(from: *const Self) -> S::V {
+        // SAFETY: the caller's promise.
+        unsafe { S::load_f16(from.cast()) }
+    }
+}
+
+#[repr(transparent)]
+struct BF16(u16);
+
+impl Number for BF16 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(from: *const Self) -> S::V {
+        // SAFETY: the caller's promise.
+        unsafe { S::load_bf16(from.cast()) }
+    }
+}
+
+/// Work on stored numbers of any type.
+pub(super) trait Reader {
+    /// # Safety
+    ///
+    /// The instruction set and the numbers must be there, and what the reader writes to.
+    unsafe fn read<S: Simd, T: Number>(self, from: *const T);
+}
+
+struct Reading<T, R> {
+    from: *const T,
+    reader: R,
+}
+
+impl<T: Number, R: Reader> Task for Reading<T, R> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.reader.read::<S, T>(self.from) }
     }
 }
 
@@ -167,27 +240,19 @@ impl<O: Fn(usize, usize, usize) -> usize + Sync> Arrange<'_, O> {
     }
 }
 
-/// 16-bit numbers to f32.
-struct Widen<'a> {
-    from: &'a [u16],
-    is_bf16: bool,
-    to: &'a mut [f32],
+/// To f32.
+struct Widen {
+    /// Whole vectors.
+    count: usize,
+    to: *mut f32,
 }
 
-impl Task for Widen<'_> {
-    type Output = ();
-
+impl Reader for Widen {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        if self.is_bf16 {
-            let pairs = self.to.iter_mut().zip(self.from);
-            pairs.for_each(|(to, from)| *to = f32::from_bits(u32::from(*from) << 16));
-        } else {
-            // Panels consist of whole vectors.
-            for (to, from) in self.to.chunks_exact_mut(S::LANES).zip(self.from.chunks_exact(S::LANES)) {
-                // SAFETY: each chunk is a vector.
-                unsafe { S::store(to.as_mut_ptr(), S::load_f16(from.as_ptr())) };
-            }
+    unsafe fn read<S: Simd, T: Number>(self, from: *const T) {
+        for at in (0..self.count).step_by(S::LANES) {
+            // SAFETY: the caller's promise.
+            unsafe { S::store(self.to.add(at), T::load::<S>(from.add(at))) };
         }
     }
 }

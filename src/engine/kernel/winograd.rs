@@ -12,23 +12,23 @@ use std::ops::Range;
 
 use super::grid::Side;
 use super::product::{Columns, Finish, Target, VECTORS, accumulate, tile_of};
-use super::simd::{Isa, MOST_ROWS, Simd, Task};
-use super::stored::Stored;
+use super::simd::{Isa, MOST_LANES, MOST_ROWS, Simd, Task};
+use super::stored::{Number, Reader, Stored};
 use super::threads::{WORTHWHILE, each, filled, scratch, threads_for};
-use transform::{INPUTS, OUTPUTS, WEIGHTS};
+use transform::{INPUTS, OUTPUTS, PAIRS, WEIGHTS};
 
 /// Matrix products.
 const POINTS: usize = INPUTS * INPUTS;
 /// Weights of an input and an output.
 const TAPS: usize = WEIGHTS * WEIGHTS;
-/// Channels whose weights are transformed at a time.
-const DEPTH: usize = 32;
-/// Of these, channels that are widened at a time.
-const WIDENED: usize = 8;
-/// Tiles whose sums exist at once, for a panel.
-const TILES: usize = 64;
+/// Points whose weights exist at once: two lines.
+const AT_ONCE: usize = 2 * INPUTS;
+/// The most channels whose weights are transformed at a time.
+const DEPTH: usize = 160;
+/// Tiles whose sums exist at once.
+const TILES: usize = 128;
 /// Transformed inputs that exist at once, for a block of tiles, so that they stay in the last-level cache.
-const BLOCK: usize = 3 << 20;
+const BLOCK: usize = 8 << 20;
 /// Numbers between the end of one point's matrix and the next one's: their starts would share few lines of a cache.
 const GAP: usize = 16;
 
@@ -96,31 +96,29 @@ impl Winograd {
             let least = (WORTHWHILE / 4 * panels).div_ceil(each_tile);
             blocks = blocks.max((4 * threads).div_ceil(panels).min(tiles / least));
         }
-        let layout = Layout { chunks: self.inputs.div_ceil(DEPTH), tiles: tiles.div_ceil(blocks) };
-        // Blocks whose inputs exist at once.
-        let group = if threads == 1 { 1 } else { (4 * threads).div_ceil(panels) };
-        for start in (0..tiles).step_by(group * layout.tiles) {
-            let end = tiles.min(start + group * layout.tiles);
-            let blocks = (end - start).div_ceil(layout.tiles);
-            let block = |at: usize| start + at * layout.tiles..end.min(start + (at + 1) * layout.tiles);
-            let (_inputs, v) = scratch(blocks * layout.block());
+        let chunks = self.inputs.div_ceil(DEPTH);
+        let depth = self.inputs.div_ceil(chunks).next_multiple_of(MOST_LANES);
+        let layout = Layout { depth, chunks, tiles: tiles.div_ceil(blocks) };
+        // Whoever has no block left takes a part of another's, so that nobody waits.
+        each(threads, blocks, |block| {
+            let block = block * layout.tiles..tiles.min((block + 1) * layout.tiles);
+            let (_inputs, v) = scratch(layout.block());
             const RUN: usize = 4;
-            each(threads, (end - start).div_ceil(RUN), |job| {
-                let tiles = start + job * RUN..end.min(start + (job + 1) * RUN);
-                // SAFETY: each job writes its own tiles of the blocks; the caller's promise.
-                unsafe { self.isa.run(Inputs { layer: self, x, tiling, layout, start, tiles, v: v.pointer() }) };
-            });
-            each(threads, blocks * panels, |job| {
-                let (at, panel) = (job / panels, job % panels);
-                let (_room, room) = scratch(layout.panel(self.columns.width(panel)));
-                let (tiles, room) = (block(at), room.pointer());
-                // SAFETY: the blocks' inputs are there; each job writes its panel's outputs of its block's tiles.
+            each(threads, block.len().div_ceil(RUN), |job| {
+                let tiles = job * RUN..block.len().min((job + 1) * RUN);
+                // SAFETY: each job writes its own tiles of the block; the caller's promise.
                 unsafe {
-                    let v = v.pointer().add(at * layout.block());
-                    self.isa.run(Job { layer: self, tiling, layout, tiles, panel, v, room, target, shift });
+                    let v = v.pointer();
+                    self.isa.run(Inputs { layer: self, x, tiling, layout, start: block.start, tiles, v });
                 }
             });
-        }
+            each(threads, panels, |panel| {
+                let (_room, room) = scratch(layout.panel(self.columns.width(panel)));
+                let (tiles, v, room) = (block.clone(), v.pointer().cast_const(), room.pointer());
+                // SAFETY: the block's inputs are there; each job writes its panel's outputs of the block's tiles.
+                unsafe { self.isa.run(Job { layer: self, tiling, layout, tiles, panel, v, room, target, shift }) };
+            });
+        });
     }
 }
 
@@ -176,21 +174,22 @@ macro_rules! array {
 /// How transformed numbers lie in memory.
 #[derive(Clone, Copy)]
 struct Layout {
-    /// Of [`DEPTH`] channels.
+    /// Channels of a chunk: whole vectors.
+    depth: usize,
     chunks: usize,
     /// Tiles of a block.
     tiles: usize,
 }
 
 impl Layout {
-    /// Numbers from a point to the next: of a block's inputs, `[chunks, tiles, DEPTH]`,
+    /// Numbers from a point to the next: of a block's inputs, `[chunks, tiles, depth]`,
     fn inputs(self) -> usize {
-        self.chunks * self.tiles * DEPTH + GAP
+        self.chunks * self.tiles * self.depth + GAP
     }
 
-    /// of a chunk's weights, `[DEPTH, width]`,
+    /// of a chunk's weights, `[depth, width]`,
     fn weights(self, width: usize) -> usize {
-        DEPTH * width + GAP
+        self.depth * width + GAP
     }
 
     /// and of a block's sums, `[tiles, width]`.
@@ -203,9 +202,9 @@ impl Layout {
         POINTS * self.inputs()
     }
 
-    /// What a panel is computed with.
+    /// What a panel is computed with: weights, then sums.
     fn panel(self, width: usize) -> usize {
-        POINTS * (self.weights(width) + self.sums(width))
+        AT_ONCE * self.weights(width) + POINTS * self.sums(width)
     }
 }
 
@@ -215,8 +214,9 @@ struct Inputs<'a> {
     x: &'a [f32],
     tiling: &'a Tiling,
     layout: Layout,
-    /// The first tile of the first block.
+    /// The first tile of the block.
     start: usize,
+    /// Of the block.
     tiles: Range<usize>,
     v: *mut f32,
 }
@@ -227,8 +227,8 @@ impl Task for Inputs<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let Self { layer: &Winograd { inputs, ref zeros, .. }, tiling, layout, .. } = self;
-        for number in self.tiles {
-            let (row, down, across) = tiling.tile(number);
+        for tile in self.tiles {
+            let (row, down, across) = tiling.tile(self.start + tile);
             let mut pixels = [[zeros.as_ptr(); INPUTS]; INPUTS];
             for i in 0..INPUTS {
                 for j in 0..INPUTS {
@@ -239,16 +239,15 @@ impl Task for Inputs<'_> {
                     }
                 }
             }
-            let (block, tile) = ((number - self.start) / layout.tiles, (number - self.start) % layout.tiles);
             for channel in (0..inputs).step_by(S::LANES) {
-                let (chunk, within) = (channel / DEPTH, channel % DEPTH);
+                let (chunk, within) = (channel / layout.depth, channel % layout.depth);
                 let count = inputs - channel;
                 // SAFETY: a pixel's channels are there, and the block has room for the tile's.
                 unsafe {
                     let half = array!(j in 0 1 2 3 4 5 => {
                         transform::inputs::<S>(array!(i in 0 1 2 3 4 5 => S::load_some(pixels[i][j].add(channel), count)))
                     });
-                    let at = block * layout.block() + (chunk * layout.tiles + tile) * DEPTH + within;
+                    let at = (chunk * layout.tiles + tile) * layout.depth + within;
                     for i in 0..INPUTS {
                         let line = transform::inputs::<S>(array!(j in 0 1 2 3 4 5 => half[j][i]));
                         for j in 0..INPUTS {
@@ -301,36 +300,37 @@ impl Job<'_> {
         let tiles = tiles.len();
         // Of nearly the same number of rows: a last product of a single row would be slow.
         let products = tiles.div_ceil(S::ROWS);
-        let first_weight = panel * layer.columns.panel() * layer.inputs * TAPS;
-        let mut widened = Vec::new();
+        let first = panel * layer.columns.panel() * layer.inputs * TAPS;
         // SAFETY: the room and the inputs are as long as the layout says, and the caller's promise.
         unsafe {
-            let sums = room.add(POINTS * layout.weights(width));
+            let sums = room.add(AT_ONCE * layout.weights(width));
             for chunk in 0..layout.chunks {
-                let channels = chunk * DEPTH..layer.inputs.min((chunk + 1) * DEPTH);
-                for channel in channels.clone().step_by(WIDENED) {
-                    let end = channels.end.min(channel + WIDENED);
-                    let range = first_weight + channel * TAPS * width..first_weight + end * TAPS * width;
-                    let from = layer.weights.widen::<S>(range, &mut widened);
-                    let to = room.add((channel - channels.start) * width);
+                let channels = chunk * layout.depth..layer.inputs.min((chunk + 1) * layout.depth);
+                let depth = channels.len();
+                let range = first + channels.start * TAPS * width..first + channels.end * TAPS * width;
+                for pair in 0..PAIRS {
                     let stride = layout.weights(width);
-                    S::call(Weights::<N> { from, count: end - channel, to, stride });
-                }
-                for point in 0..POINTS {
-                    let v = self.v.add(point * layout.inputs() + chunk * layout.tiles * DEPTH);
-                    let weights: *const f32 = room.add(point * layout.weights(width));
-                    let sums = sums.add(point * layout.sums(width));
-                    for index in 0..products {
-                        let (start, end) = (tiles * index / products, tiles * (index + 1) / products);
-                        let product = Part {
-                            v: v.add(start * DEPTH),
-                            next: if index + 1 < products { v.add(end * DEPTH) } else { v.add(layout.inputs()) },
-                            depth: channels.len(),
-                            weights,
-                            sums: sums.add(start * width),
-                            is_first: chunk == 0,
-                        };
-                        tile_of!(end - start, S, Product, N, product; 1 2 3 4 5 6 7 8 9 10 11 12);
+                    let reader = Weights::<N> { pair, count: depth * width, to: room, stride };
+                    layer.weights.read::<S>(range.clone(), reader);
+                    for point in 0..AT_ONCE {
+                        let weights: *const f32 = room.add(point * stride);
+                        let point = pair * AT_ONCE + point;
+                        let v = self.v.add(point * layout.inputs() + chunk * layout.tiles * layout.depth);
+                        let sums = sums.add(point * layout.sums(width));
+                        for index in 0..products {
+                            let (start, end) = (tiles * index / products, tiles * (index + 1) / products);
+                            let next = if index + 1 < products { end * layout.depth } else { layout.inputs() };
+                            let product = Part {
+                                v: v.add(start * layout.depth),
+                                stride: layout.depth,
+                                next: v.add(next),
+                                depth,
+                                weights,
+                                sums: sums.add(start * width),
+                                is_first: chunk == 0,
+                            };
+                            tile_of!(end - start, S, Product, N, product; 1 2 3 4 5 6 7 8 9 10 11 12);
+                        }
                     }
                 }
             }
@@ -339,33 +339,33 @@ impl Job<'_> {
     }
 }
 
-/// Transforms weights.
+/// Transforms weights to two lines of points.
 struct Weights<const N: usize> {
-    /// Of `count` inputs.
-    from: *const f32,
+    pair: usize,
+    /// Inputs times outputs.
     count: usize,
     to: *mut f32,
     /// From a point to the next.
     stride: usize,
 }
 
-impl<const N: usize> Task for Weights<N> {
-    type Output = ();
-
+impl<const N: usize> Reader for Weights<N> {
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    unsafe fn read<S: Simd, T: Number>(self, from: *const T) {
         let width = N * S::LANES;
-        for at in (0..self.count * width).step_by(S::LANES) {
+        for at in (0..self.count).step_by(S::LANES) {
             // SAFETY: the caller's promise.
             unsafe {
-                let from = self.from.add(at / width * TAPS * width + at % width);
+                let from = from.add(at / width * TAPS * width + at % width);
                 let half = array!(j in 0 1 2 => {
-                    transform::weights::<S>(array!(i in 0 1 2 => S::load(from.add((i * WEIGHTS + j) * width))))
+                    let column = array!(i in 0 1 2 => T::load::<S>(from.add((i * WEIGHTS + j) * width)));
+                    transform::weights::<S>(self.pair, column)
                 });
-                for i in 0..INPUTS {
-                    let line = transform::weights::<S>(array!(j in 0 1 2 => half[j][i]));
+                for i in 0..2 {
+                    let line = array!(j in 0 1 2 => half[j][i]);
+                    let line = array!(pair in 0 1 2 => transform::weights::<S>(pair, line));
                     for j in 0..INPUTS {
-                        S::store(self.to.add((i * INPUTS + j) * self.stride + at), line[j]);
+                        S::store(self.to.add((i * INPUTS + j) * self.stride + at), line[j / 2][j % 2]);
                     }
                 }
             }
@@ -375,8 +375,10 @@ impl<const N: usize> Task for Weights<N> {
 
 /// Some tiles' product at a point.
 struct Part {
-    /// The tiles' inputs, [`DEPTH`] for each.
+    /// The tiles' inputs.
     v: *const f32,
+    /// From a tile's to the next one's.
+    stride: usize,
     /// What will be read next.
     next: *const f32,
     depth: usize,
@@ -396,23 +398,22 @@ impl<const M: usize, const N: usize> Task for Product<M, N> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Part { v, next, depth, weights, sums: place, is_first } = self.inner;
+        let Part { v, stride, next, depth, weights, sums: place, is_first } = self.inner;
         // SAFETY: the caller's promise that so many tiles' inputs and sums are there.
         unsafe {
             let mut sums = [[S::splat(0.0); N]; M];
-            let mut rows = [v; M];
-            for m in 0..M {
-                rows[m] = v.add(m * DEPTH);
-                for line in (0..DEPTH).step_by(16) {
-                    S::prefetch(next.wrapping_add(m * DEPTH + line));
-                }
-                for n in 0..N {
-                    if !is_first {
+            if !is_first {
+                for m in 0..M {
+                    for n in 0..N {
                         sums[m][n] = S::load(place.add((m * N + n) * S::LANES));
                     }
                 }
             }
-            accumulate::<S, M, N>(&mut sums, &rows, depth, weights);
+            let mut rows = [v; M];
+            for m in 0..M {
+                rows[m] = v.add(m * stride);
+            }
+            accumulate::<S, M, N>(&mut sums, &rows, depth, weights, Some(next));
             for m in 0..M {
                 for n in 0..N {
                     S::store(place.add((m * N + n) * S::LANES), sums[m][n]);

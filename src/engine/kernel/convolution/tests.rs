@@ -93,7 +93,7 @@ impl Case {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let counts = (1..=3usize, 1..=150usize, 1..=70usize, 1..=2usize, (0..=2usize, 0..=2usize));
+    let counts = (1..=3usize, 1..=350usize, 1..=70usize, 1..=2usize, (0..=2usize, 0..=2usize));
     let sides = ((1..=13usize, 1..=13usize), proptest::option::of((1..=19usize, 1..=19usize)));
     let after = (any::<bool>(), proptest::option::of(any::<bool>()), any::<bool>(), any::<bool>());
     (counts, sides, after).prop_map(|(counts, (size, enlarged), (shifted, residual, relu, half))| {
@@ -145,7 +145,7 @@ proptest! {
 fn large_pictures_are_shared_among_threads() {
     let case = Case {
         rows: 2,
-        inputs: 70,
+        inputs: 170,
         outputs: 71,
         size: (41, 50),
         enlarged: None,

@@ -56,9 +56,45 @@ macro_rules! avx512 {
             };
             load_f16(from: *const u16) -> __m512 = _mm512_cvtph_ps(_mm256_loadu_si256(from.cast()));
             prefetch(from: *const f32) = _mm_prefetch::<_MM_HINT_T0>(from.cast());
+            prefetch_to_write(to: *mut f32) = _mm_prefetch::<_MM_HINT_ET0>(to.cast());
             sum(v: __m512) -> f32 = _mm512_reduce_add_ps(v);
         }
+
+        #[inline(always)]
+        unsafe fn turn(square: &mut [__m512; 16]) {
+            // SAFETY: the caller's promise that the instruction set is there.
+            unsafe { turn(square) }
+        }
     };
+}
+
+/// Turns a square: the squares of 4x4 in it, and then these as they stand in it.
+#[inline(always)]
+unsafe fn turn(square: &mut [__m512; 16]) {
+    // SAFETY: the caller's promise that the instruction set is there.
+    unsafe {
+        for four in square.as_chunks_mut::<4>().0 {
+            let [a, b, c, d] = *four;
+            let [low, high] = [_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)];
+            let [next_low, next_high] = [_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d)];
+            *four = [
+                _mm512_shuffle_ps::<0x44>(low, next_low),
+                _mm512_shuffle_ps::<0xee>(low, next_low),
+                _mm512_shuffle_ps::<0x44>(high, next_high),
+                _mm512_shuffle_ps::<0xee>(high, next_high),
+            ];
+        }
+        // Vector 4 i + j holds the columns j, j + 4, j + 8 and j + 12 of the lines from 4 i on.
+        for j in 0..4 {
+            let [a, b, c, d] = [square[j], square[j + 4], square[j + 8], square[j + 12]];
+            let [even, odd] = [_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b)];
+            let [next_even, next_odd] = [_mm512_shuffle_f32x4::<0x88>(c, d), _mm512_shuffle_f32x4::<0xdd>(c, d)];
+            square[j] = _mm512_shuffle_f32x4::<0x88>(even, next_even);
+            square[j + 8] = _mm512_shuffle_f32x4::<0xdd>(even, next_even);
+            square[j + 4] = _mm512_shuffle_f32x4::<0x88>(odd, next_odd);
+            square[j + 12] = _mm512_shuffle_f32x4::<0xdd>(odd, next_odd);
+        }
+    }
 }
 
 /// 32 registers of 16 numbers.
