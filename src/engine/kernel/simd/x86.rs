@@ -4,6 +4,12 @@ use std::arch::x86_64::*;
 
 use super::{Simd, Task};
 
+/// Whether the processor is one of Intel's.
+pub(super) fn is_of_intel() -> bool {
+    let vendor = __cpuid(0);
+    [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"GenuineIntel"
+}
+
 /// Each method is one instruction, which the trait's caller promises to be there.
 macro_rules! one_instruction {
     ($($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)? = $body:expr;)*) => {
