@@ -24,7 +24,6 @@ const DEPTH: usize = 4096;
 const INPUTS: usize = 1 << 18;
 /// Pixels that are taken so at least: each panel's weights are made f32 again for them.
 const PIXELS: usize = 16 * MOST_ROWS;
-
 /// Inputs of a tile that stay in the first-level cache if they are brought there while the tile before is computed.
 const NEAR: usize = 1 << 13;
 
@@ -423,7 +422,7 @@ struct Tile<'a, const M: usize, const N: usize> {
 }
 
 /// `sums[m][n] += rows[m][k] * b[k][n]` over all `k < depth`, of cells. Where `next` is given, asks meanwhile for as many
-/// cache lines from there on.
+/// cache lines, of 16 numbers, from there on.
 #[inline(always)]
 pub(super) unsafe fn accumulate<S: Simd, const M: usize, const N: usize>(
     sums: &mut [[S::V; N]; M],
@@ -432,14 +431,12 @@ pub(super) unsafe fn accumulate<S: Simd, const M: usize, const N: usize>(
     b: *const f32,
     next: Option<*const f32>,
 ) {
-    /// Numbers of a cache line.
-    const LINE: usize = 16;
     // SAFETY: the caller gives `depth` numbers in each row and `depth * N` vectors; a prefetch may go anywhere.
     unsafe {
         let mut b = b;
         for k in 0..depth {
             if let Some(next) = next {
-                S::prefetch(next.wrapping_add(k * LINE));
+                S::prefetch(next.wrapping_add(k * 16));
             }
             let mut columns = [S::splat(0.0); N];
             for n in 0..N {

@@ -100,7 +100,7 @@ impl Winograd {
         let depth = self.inputs.div_ceil(chunks).next_multiple_of(MOST_LANES);
         let layout = Layout { depth, chunks, tiles: tiles.div_ceil(blocks) };
         // Whoever has no block left takes a part of another's, so that nobody waits.
-        each(threads, blocks, |block| {
+        each(threads, tiles.div_ceil(layout.tiles), |block| {
             let block = block * layout.tiles..tiles.min((block + 1) * layout.tiles);
             let (_inputs, v) = scratch(layout.block());
             const RUN: usize = 4;
