@@ -468,7 +468,8 @@ impl<const M: usize, const N: usize> Task for Tile<'_, M, N> {
             for m in 0..M {
                 sums[m] = job.target.begin::<S, N>(job.panel, start + m, is_first);
                 for n in 0..N {
-                    S::prefetch_to_write(job.target.out(job.panel, start + m).add(n * S::LANES));
+                    // A panel may have fewer outputs than columns.
+                    S::prefetch_to_write(job.target.out(job.panel, start + m).wrapping_add(n * S::LANES));
                 }
             }
             let mut rows = [job.x.as_ptr(); M];

@@ -27,7 +27,7 @@ const AT_ONCE: usize = 2 * INPUTS;
 const DEPTH: usize = 160;
 /// Tiles whose sums exist at once.
 const TILES: usize = 128;
-/// Transformed inputs that exist at once, for a block of tiles, so that they stay in the last-level cache.
+/// Transformed inputs of a block of tiles at most, so that they stay in the last-level cache.
 const BLOCK: usize = 8 << 20;
 /// Numbers between the end of one point's matrix and the next one's: their starts would share few lines of a cache.
 const GAP: usize = 16;
@@ -323,7 +323,7 @@ impl Job<'_> {
                             let product = Part {
                                 v: v.add(start * layout.depth),
                                 stride: layout.depth,
-                                next: v.add(next),
+                                next: v.wrapping_add(next),
                                 depth,
                                 weights,
                                 sums: sums.add(start * width),
