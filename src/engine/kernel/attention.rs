@@ -9,8 +9,8 @@ use candle_core::{Device, Result, Tensor, bail};
 use super::math::exp2;
 use super::numbers::with_numbers;
 use super::pairs::cells;
-use super::product::accumulate;
 use super::simd::{Isa, MOST_LANES, Simd, Task};
+use super::sums::accumulate;
 use super::threads::{Line, Shared, each, filled, scratch, threads_for};
 
 /// Vectors of queries in a group.

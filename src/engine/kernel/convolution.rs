@@ -44,11 +44,13 @@ impl Linear {
     pub fn forward(&self, x: &Tensor, after: After<'_>) -> Result<Tensor> {
         let mut shape = x.dims().to_vec();
         let pixels = x.elem_count() / self.0.inputs();
+        // What has no rows of its own is not computed with others.
+        let picture = if let &[.., _, picture, _] = x.dims() { picture } else { 1 };
         if let Some(last) = shape.last_mut() {
             *last = self.0.outputs();
         }
         Tensor::from_vec(
-            multiply(&self.0, x, Places::Same, pixels, after.shift, after.residual, after.relu)?,
+            multiply(&self.0, x, Places::Same(picture), pixels, after.shift, after.residual, after.relu)?,
             shape,
             &Device::Cpu,
         )
@@ -117,7 +119,9 @@ impl Conv2d {
             with_optional(bias, |bias| {
                 let product = || Packed::new(isa, weight, bias, [outputs, inputs, height * width], false);
                 let spares = geometry.size == 3 && geometry.stride == 1 && inputs >= FEWEST_INPUTS;
-                Ok(if spares && !Packed::is_tiled(isa, outputs, inputs) {
+                // A matrix unit is faster only at numbers of 16 bits, of which it needs six products for one of f32.
+                let spares = spares && !(isa.rounds() && Packed::is_tiled(isa, outputs, inputs));
+                Ok(if spares {
                     let winograd = Winograd::new(isa, weight, bias, [outputs, inputs]);
                     Kernel::Winograd { winograd, plain: (inputs * outputs < LARGE_LAYER).then(product) }
                 } else {
@@ -160,7 +164,7 @@ impl Conv2d {
         let places = match (&grid, &table) {
             (Some(grid), _) => Places::Grid(grid),
             (_, Some(table)) => Places::Table(table),
-            _ => Places::Same,
+            _ => Places::Same(out_height * out_width),
         };
         let numbers = multiply(packed, &x, places, pixels, after.shift, residual.as_ref(), after.relu)?;
         picture(numbers, [rows, packed.outputs(), out_height, out_width])

@@ -26,6 +26,8 @@ mod product;
 mod reading;
 mod simd;
 mod stored;
+mod strassen;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod threads;

@@ -13,6 +13,8 @@ use super::math::gelu;
 use super::pairs::pairs_of;
 use super::simd::{Isa, MOST_ROWS, Simd, Task};
 use super::stored::Stored;
+use super::strassen;
+use super::sums::{accumulate, tile_of};
 use super::threads::{Shared, WORTHWHILE, each, filled, threads_for};
 use super::tiles;
 
@@ -47,8 +49,8 @@ pub(super) struct Packed {
 /// Which pixel of the input lies under each tap at each output pixel.
 #[derive(Clone, Copy)]
 pub(super) enum Places<'a> {
-    /// The one of the same number, under the only tap.
-    Same,
+    /// The one of the same number, under the only tap, in pictures of so many pixels.
+    Same(usize),
     /// For each tap and each output pixel the pixel, [`OUTSIDE`] if none.
     Table(&'a [u32]),
     /// As a grid says, which is the matrix unit's way.
@@ -132,7 +134,9 @@ impl Packed {
         bias.iter_mut().zip(finish.shift.unwrap_or_default()).for_each(|(bias, shift)| *bias += shift);
         let inside = |pixel: &u32| *pixel == OUTSIDE || (*pixel as usize + 1) * self.inputs <= x.len();
         match places {
-            Places::Same => assert!(self.taps == 1 && x.len() == pixels * self.inputs),
+            Places::Same(picture) => {
+                assert!(self.taps == 1 && x.len() == pixels * self.inputs && pixels.is_multiple_of(picture));
+            }
             Places::Table(table) => {
                 assert!(!self.tiled && table.len() == self.taps * pixels && table.iter().all(inside));
             }
@@ -145,12 +149,19 @@ impl Packed {
         // SAFETY: all outputs of all pixels are written; lengths were checked above.
         unsafe {
             filled(pixels * self.outputs(), |out| match places {
-                Places::Same | Places::Grid(_) if self.tiled => {
+                Places::Same(_) | Places::Grid(_) if self.tiled => {
                     let grid = if let Places::Grid(grid) = places { Some(grid) } else { None };
                     tiles::multiply(self, x, grid, pixels, target(out));
                 }
-                _ if self.pairs => self.multiply_by_vectors(&pairs_of(self.isa, x), places, pixels, target(out)),
-                _ => self.multiply_by_vectors(x, places, pixels, target(out)),
+                _ if self.pairs => self.multiply_by_vectors(&pairs_of(self.isa, x), places, pixels, 0, target(out)),
+                Places::Same(picture) => {
+                    let fast = strassen::panels(self, picture);
+                    if fast > 0 {
+                        strassen::multiply(self, x, pixels, picture, fast, target(out));
+                    }
+                    self.multiply_by_vectors(x, places, pixels, fast, target(out));
+                }
+                _ => self.multiply_by_vectors(x, places, pixels, 0, target(out)),
             })
         }
     }
@@ -158,10 +169,20 @@ impl Packed {
     /// # Safety
     ///
     /// `x`, in cells, places and target are as [`multiply`](Self::multiply) checks them.
-    unsafe fn multiply_by_vectors(&self, x: &[f32], places: Places<'_>, pixels: usize, target: Target<'_>) {
-        let each_pixel = self.columns.padded() * self.taps * self.cells();
+    unsafe fn multiply_by_vectors(
+        &self,
+        x: &[f32],
+        places: Places<'_>,
+        pixels: usize,
+        first: usize,
+        target: Target<'_>,
+    ) {
+        let panels = self.columns.panels() - first;
+        if panels == 0 {
+            return;
+        }
+        let each_pixel = panels * self.columns.panel() * self.taps * self.cells();
         let threads = threads_for(pixels * each_pixel);
-        let panels = self.columns.panels();
         let mut chunk = (INPUTS / self.cells()).max(PIXELS);
         if threads > 1 {
             // Enough jobs to share, none of them too small.
@@ -172,7 +193,7 @@ impl Packed {
         let chunk = chunk.next_multiple_of(MOST_ROWS);
         let table = if let Places::Table(table) = places { Some((table, pixels)) } else { None };
         each(threads, pixels.div_ceil(chunk) * panels, |job| {
-            let (start, panel) = (job / panels * chunk, job % panels);
+            let (start, panel) = (job / panels * chunk, first + job % panels);
             let pixels = start..pixels.min(start + chunk);
             // SAFETY: the jobs are all pairs of a chunk of pixels and a panel, and each writes the panel's outputs of
             // these pixels; the rest is the caller's promise.
@@ -276,17 +297,6 @@ impl Task for Job<'_> {
     }
 }
 
-/// Calls a tile of `$rows` rows.
-macro_rules! tile_of {
-    ($rows:expr, $S:ty, $Tile:ident, $N:ident, $tile:expr; $($M:literal)*) => {
-        match $rows {
-            $($M => <$S>::call($Tile::<$M, $N> { inner: $tile }),)*
-            rows => unreachable!("no tile has {rows} rows"),
-        }
-    };
-}
-pub(super) use tile_of;
-
 impl Job<'_> {
     #[inline(always)]
     unsafe fn panel<S: Simd, const N: usize>(&self) {
@@ -342,7 +352,7 @@ impl<'a> Target<'a> {
 
     /// Where a pixel's outputs of a panel go.
     #[inline(always)]
-    unsafe fn out(&self, panel: usize, pixel: usize) -> *mut f32 {
+    pub(super) unsafe fn out(&self, panel: usize, pixel: usize) -> *mut f32 {
         // SAFETY: the caller's promise that the pixel is there.
         unsafe { self.out.pointer().add(pixel * self.columns.outputs + self.first(panel)) }
     }
@@ -355,7 +365,12 @@ impl<'a> Target<'a> {
 
     /// What a pixel's sums begin with: the bias, or what earlier taps gave.
     #[inline(always)]
-    unsafe fn begin<S: Simd, const N: usize>(&self, panel: usize, pixel: usize, is_first: bool) -> [S::V; N] {
+    pub(super) unsafe fn begin<S: Simd, const N: usize>(
+        &self,
+        panel: usize,
+        pixel: usize,
+        is_first: bool,
+    ) -> [S::V; N] {
         // SAFETY: the caller's promise that the pixel is there; the bias has a number for each column.
         unsafe {
             let mut sums = [S::splat(0.0); N];
@@ -419,38 +434,6 @@ struct Part<'a> {
 /// `M` pixels times `N` vectors of outputs.
 struct Tile<'a, const M: usize, const N: usize> {
     inner: Part<'a>,
-}
-
-/// `sums[m][n] += rows[m][k] * b[k][n]` over all `k < depth`, of cells. Where `next` is given, asks meanwhile for as many
-/// cache lines, of 16 numbers, from there on.
-#[inline(always)]
-pub(super) unsafe fn accumulate<S: Simd, const M: usize, const N: usize>(
-    sums: &mut [[S::V; N]; M],
-    rows: &[*const f32; M],
-    depth: usize,
-    b: *const f32,
-    next: Option<*const f32>,
-) {
-    // SAFETY: the caller gives `depth` numbers in each row and `depth * N` vectors; a prefetch may go anywhere.
-    unsafe {
-        let mut b = b;
-        for k in 0..depth {
-            if let Some(next) = next {
-                S::prefetch(next.wrapping_add(k * 16));
-            }
-            let mut columns = [S::splat(0.0); N];
-            for n in 0..N {
-                columns[n] = S::load(b.add(n * S::LANES));
-            }
-            for m in 0..M {
-                let x = S::splat(*rows[m].add(k));
-                for n in 0..N {
-                    sums[m][n] = S::multiply(x, columns[n], sums[m][n]);
-                }
-            }
-            b = b.add(N * S::LANES);
-        }
-    }
 }
 
 impl<const M: usize, const N: usize> Task for Tile<'_, M, N> {

@@ -11,9 +11,10 @@ mod transform;
 use std::ops::Range;
 
 use super::grid::Side;
-use super::product::{Columns, Finish, Target, VECTORS, accumulate, tile_of};
+use super::product::{Columns, Finish, Target, VECTORS};
 use super::simd::{Isa, MOST_LANES, MOST_ROWS, Simd, Task};
 use super::stored::{Number, Reader, Stored};
+use super::sums::{Part, Sums, tile_of};
 use super::threads::{WORTHWHILE, each, filled, scratch, threads_for};
 use transform::{INPUTS, OUTPUTS, PAIRS, WEIGHTS};
 
@@ -320,16 +321,17 @@ impl Job<'_> {
                         for index in 0..products {
                             let (start, end) = (tiles * index / products, tiles * (index + 1) / products);
                             let next = if index + 1 < products { end * layout.depth } else { layout.inputs() };
+                            let place = sums.add(start * width);
                             let product = Part {
-                                v: v.add(start * layout.depth),
+                                rows: v.add(start * layout.depth),
                                 stride: layout.depth,
                                 next: v.wrapping_add(next),
                                 depth,
                                 weights,
-                                sums: sums.add(start * width),
-                                is_first: chunk == 0,
+                                from: (chunk > 0).then_some(place.cast_const()),
+                                to: place,
                             };
-                            tile_of!(end - start, S, Product, N, product; 1 2 3 4 5 6 7 8 9 10 11 12);
+                            tile_of!(end - start, S, Sums, N, product; 1 2 3 4 5 6 7 8 9 10 11 12);
                         }
                     }
                 }
@@ -367,56 +369,6 @@ impl<const N: usize> Reader for Weights<N> {
                     for j in 0..INPUTS {
                         S::store(self.to.add((i * INPUTS + j) * self.stride + at), line[j / 2][j % 2]);
                     }
-                }
-            }
-        }
-    }
-}
-
-/// Some tiles' product at a point.
-struct Part {
-    /// The tiles' inputs.
-    v: *const f32,
-    /// From a tile's to the next one's.
-    stride: usize,
-    /// What will be read next.
-    next: *const f32,
-    depth: usize,
-    weights: *const f32,
-    sums: *mut f32,
-    /// There are no sums yet.
-    is_first: bool,
-}
-
-/// `M` tiles times `N` vectors of outputs.
-struct Product<const M: usize, const N: usize> {
-    inner: Part,
-}
-
-impl<const M: usize, const N: usize> Task for Product<M, N> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let Part { v, stride, next, depth, weights, sums: place, is_first } = self.inner;
-        // SAFETY: the caller's promise that so many tiles' inputs and sums are there.
-        unsafe {
-            let mut sums = [[S::splat(0.0); N]; M];
-            if !is_first {
-                for m in 0..M {
-                    for n in 0..N {
-                        sums[m][n] = S::load(place.add((m * N + n) * S::LANES));
-                    }
-                }
-            }
-            let mut rows = [v; M];
-            for m in 0..M {
-                rows[m] = v.add(m * stride);
-            }
-            accumulate::<S, M, N>(&mut sums, &rows, depth, weights, Some(next));
-            for m in 0..M {
-                for n in 0..N {
-                    S::store(place.add((m * N + n) * S::LANES), sums[m][n]);
                 }
             }
         }
