@@ -9,7 +9,7 @@ usage: side_by_side.py unet   MODEL [--rows N] [--size N]     one evaluation of 
        side_by_side.py limits                                 what the device does at most: bytes copied, bf16 multiplied
        side_by_side.py profile MODEL [--rows N] [--size N] [--ncu PROGRAM]
                                                               the kernels that one evaluation of our U-Net on a card takes its time with, by NVIDIA's ncu
-and [--runs N] [--threads N] [--device cpu|cuda] [--precision f32|f16|bf16] [--compile] [--cold] [--bin FOLDER] [--json FILE].
+and [--runs N] [--threads N] [--device cpu|cuda] [--precision f32|f16|bf16] [--compile] [--openvino] [--cold] [--bin FOLDER] [--json FILE].
 MODEL is a folder in diffusers' layout. Build ours first (or give the folder of both programs):
     cargo build --release; cargo build --release --bench side_by_side
 Prints for both the least and the median time that passed (and of the processor, all threads together), the peak memory (of the process;
@@ -18,7 +18,8 @@ renders also the seconds of a step, and the time from the program's start to the
 reference's the first one's. A render's time is without reading weights, and of ours without encoding texts; its result is the final latents of
 the first picture. On a card each process of ours renders one picture more, the first, to warm up as the reference's process has; it is not counted. Where
 --steps changes a job's number, warm-ups and ranges keep their share of them. Of the U-Net also the operations, as the reference counts them, and how many a second
-that is. --compile adds the reference with its U-Net compiled by torch.compile. One run more, to warm up, comes first and is not counted; --cold
+that is. --compile adds the reference with its U-Net compiled by torch.compile; --openvino, for U-Net and decoder, the reference's networks computed
+by OpenVINO on the CPU (pip install openvino, into the reference's environment). One run more, to warm up, comes first and is not counted; --cold
 leaves it out, for renders that take minutes. --json adds a line of figures to a file.
 """
 import argparse, glob, json, os, resource, statistics, subprocess, sys, tempfile, time
@@ -54,7 +55,8 @@ def reference(a):
     from safetensors.torch import load_file, save_file
     if a.device == "cpu":
         torch.set_num_threads(a.threads)
-    dtype = getattr(torch, TYPES[a.precision])
+    # OpenVINO is given what is to be rounded, and does it.
+    dtype = getattr(torch, TYPES["f32" if a.openvino else a.precision])
     wait = torch.cuda.synchronize if a.device != "cpu" else lambda: None
     first, begins, operations = [None], [0.0], None
     if a.work == "render":
@@ -83,6 +85,12 @@ def reference(a):
         decode = lambda: vae.decode(x["latents"] / vae.config.scaling_factor).sample / 2 + 0.5
         added = dict(added_cond_kwargs=dict(text_embeds=x["whole"], time_ids=sizes(a, x["whole"]))) if "whole" in x else {}
         work = lambda name: unet(rows, 500, encoder_hidden_states=x["text"], **added).sample if name == "unet" else decode()
+        if a.openvino:
+            if a.work == "unet":
+                work = by_openvino(a, unet, (rows, torch.tensor(500)), dict(encoder_hidden_states=x["text"], **added))
+            else:
+                vae.forward = lambda latents: vae.decode(latents).sample
+                work = by_openvino(a, vae, (x["latents"] / vae.config.scaling_factor,), {})
     print("ready", flush=True)
     with torch.no_grad():
         for line in sys.stdin:
@@ -95,9 +103,33 @@ def reference(a):
             sampling = time.perf_counter() - (begins[0] or began)
             save_file({"result": result.float().cpu().contiguous()}, file)
             if operations is None:
-                operations = counted(lambda: work(name)) if name == "unet" and not a.compile else 0
+                operations = counted(lambda: work(name)) if name == "unet" and not a.compile and not a.openvino else 0
             peak = torch.cuda.max_memory_allocated() / 1024 if a.device != "cpu" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             print(*(t * 1e3 for t in times), peak, sampling * 1e3, (first[0] or 0.0) * 1e3, operations, flush=True)
+
+
+def by_openvino(a, network, inputs, named):
+    """A network computed by OpenVINO, for inputs of just these shapes."""
+    import openvino, torch
+    from torch.utils._pytree import tree_flatten, tree_unflatten
+    tensors, structure = tree_flatten((inputs, named))
+
+    class Positional(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = network
+
+        def forward(self, *tensors):
+            inputs, named = tree_unflatten(list(tensors), structure)
+            made = self.network(*inputs, **named)
+            return made if isinstance(made, torch.Tensor) else made.sample
+
+    with torch.no_grad():
+        model = openvino.convert_model(Positional().eval(), example_input=tuple(tensors), input=[tuple(tensor.shape) for tensor in tensors])
+    settings = dict(INFERENCE_PRECISION_HINT=a.precision, INFERENCE_NUM_THREADS=a.threads, PERFORMANCE_HINT="LATENCY")
+    compiled = openvino.Core().compile_model(model, "CPU", settings)
+    after = (lambda picture: picture / 2 + 0.5) if a.work == "decode" else lambda estimate: estimate
+    return lambda _: after(torch.from_numpy(compiled([tensor.numpy() for tensor in tensors])[0].copy()))
 
 
 def counted(work):
@@ -250,7 +282,7 @@ def main():
         p.add_argument(f"--{name}", type=int)
     p.add_argument("--device", default="cpu"); p.add_argument("--precision", choices=TYPES, default="f32")
     p.add_argument("--bf16", action="store_const", dest="precision", const="bf16", help="--precision bf16")
-    p.add_argument("--compile", action="store_true"); p.add_argument("--cold", action="store_true"); p.add_argument("--bin"); p.add_argument("--json")
+    p.add_argument("--compile", action="store_true"); p.add_argument("--openvino", action="store_true"); p.add_argument("--cold", action="store_true"); p.add_argument("--bin"); p.add_argument("--json")
     p.add_argument("--ncu", default="ncu")
     p.add_argument("--inputs", help=argparse.SUPPRESS); p.add_argument("--reference", action="store_true", help=argparse.SUPPRESS)
     a = p.parse_args()
@@ -272,10 +304,14 @@ def main():
         ours = server([program, a.model, a.inputs, "--device", a.device, "--precision", a.precision, "--threads", a.threads])
     else:
         ours = sega(a)
-    without = [word for word in again if word != "--compile"]
+    if a.openvino and (a.work == "render" or a.device != "cpu"):
+        p.error("--openvino is for the U-Net and the decoder on the CPU")
+    without = [word for word in again if word not in ("--compile", "--openvino")]
     askers = {"ours": ours, "diffusers": server([sys.executable, *without, "--reference"])}
     if a.compile:
-        askers["compiled"] = server([sys.executable, *again, "--reference"])
+        askers["compiled"] = server([sys.executable, *[word for word in again if word != "--openvino"], "--reference"])
+    if a.openvino:
+        askers["openvino"] = server([sys.executable, *[word for word in again if word != "--compile"], "--reference"])
     # What the reference does before it can begin would slow our first run.
     for name in list(askers)[1:]:
         askers[name].ready()
