@@ -119,7 +119,7 @@ impl Conv2d {
             with_optional(bias, |bias| {
                 let product = || Packed::new(isa, weight, bias, [outputs, inputs, height * width], false);
                 let spares = geometry.size == 3 && geometry.stride == 1 && inputs >= FEWEST_INPUTS;
-                // A matrix unit is faster only at numbers of 16 bits, of which it needs six products for one of f32.
+                // A matrix unit is faster only where numbers are rounded: it needs three to six products for one of f32.
                 let spares = spares && !(isa.rounds() && Packed::is_tiled(isa, outputs, inputs));
                 Ok(if spares {
                     let winograd = Winograd::new(isa, weight, bias, [outputs, inputs]);

@@ -156,7 +156,7 @@ impl Packed {
                 _ if self.pairs => self.multiply_by_vectors(&pairs_of(self.isa, x), places, pixels, 0, target(out)),
                 Places::Same(picture) => {
                     let fast = strassen::panels(self, picture);
-                    if fast > 0 {
+                    if fast > 0 && pixels > 0 {
                         strassen::multiply(self, x, pixels, picture, fast, target(out));
                     }
                     self.multiply_by_vectors(x, places, pixels, fast, target(out));

@@ -14,23 +14,25 @@ use super::product::{Packed, Target, VECTORS};
 use super::simd::{MOST_LANES, MOST_ROWS, Simd, Task};
 use super::stored::{Number, Reader};
 use super::sums::{Part, Sums, tile_of};
-use super::threads::{Line, WORTHWHILE, each, scratch, threads_for};
+use super::threads::{Line, WORTHWHILE, each, scratch, share, threads_for};
 
-/// Products, and factors on each side: four quarters or sums of them.
+/// Products, and factors on each side: three quarters and four sums of quarters.
 const PRODUCTS: usize = 7;
 /// Weights from which on a layer is computed so, and pixels of a picture: with fewer, sums take what products spare.
 const LARGE_LAYER: usize = 1 << 17;
 const LARGE_PICTURE: usize = 1 << 6;
 /// The most inputs whose weights are summed at a time, so that they stay in the second-level cache.
 const DEPTH: usize = 1280;
-/// Pairs of positions whose factors exist at once: at most so many of them, and so many numbers.
+/// Pairs of positions whose factors exist at once: at most so many of them, and so many numbers if that leaves the fewest.
 const PAIRS: usize = 512;
+const FEWEST_PAIRS: usize = 4 * MOST_ROWS;
 const BLOCK: usize = 4 << 20;
 /// Numbers between the end of a factor's weights and the next one's: their starts would share few lines of a cache.
 const GAP: usize = 16;
 
-/// The panels that are computed so: pairs of whole ones, or none.
+/// The panels that are computed so: pairs of whole ones, or none. For products of single numbers on vectors alone.
 pub(super) fn panels(packed: &Packed, picture: usize) -> usize {
+    debug_assert!(packed.taps == 1);
     let columns = packed.columns;
     let full = columns.panels() - usize::from(columns.width(columns.panels() - 1) < columns.panel());
     let blocks = packed.inputs.div_ceil(DEPTH);
@@ -59,11 +61,11 @@ pub(super) unsafe fn multiply(
     let pairs = pixels / 2;
     let each_pair = panels * packed.columns.panel() * inputs * 2;
     let threads = threads_for(pairs * each_pair);
-    let most = (BLOCK * 2 / (PRODUCTS * inputs)).clamp(MOST_ROWS, PAIRS);
+    let most = (share(BLOCK, threads) * 2 / (PRODUCTS * inputs)).clamp(FEWEST_PAIRS, PAIRS);
     let mut blocks = pairs.div_ceil(most);
     if threads > 1 {
         // Enough jobs to share, none of them too small.
-        let least = (WORTHWHILE / 2 * panels).div_ceil(each_pair);
+        let least = (WORTHWHILE / 8 * panels).div_ceil(each_pair);
         blocks = blocks.max((8 * threads).div_ceil(panels).min(pairs / least));
     }
     let layout = Layout { inputs, depth: inputs / inputs.div_ceil(DEPTH) / 2, pairs: pairs.div_ceil(blocks), picture };
@@ -217,6 +219,7 @@ impl Task for Job<'_> {
         let pairs = self.pairs.len();
         // Tiles of nearly the same number of rows: a last one of a single row would be slow.
         let tiles = pairs.div_ceil(S::ROWS);
+        let mut sums = [[Line([0.0; 16]); TILE / 16]; PLACES];
         for part in 0..inputs / depth / 2 {
             let start = (self.panel * inputs + part * 2 * depth) * width;
             let next = inputs * width;
@@ -227,14 +230,18 @@ impl Task for Job<'_> {
                 self.packed.weights.read::<S>(start..start + next + 2 * depth * width, weights);
                 for tile in 0..tiles {
                     let tile = pairs * tile / tiles..pairs * (tile + 1) / tiles;
-                    self.tile::<S>(part, tile);
+                    self.tile::<S>(part, tile, &mut sums);
                 }
             }
         }
     }
 }
 
-/// What is done with a product of a tile. There are places for the sums of four.
+/// Sums of the tallest tile, and how many such exist at once.
+const TILE: usize = MOST_ROWS * VECTORS * MOST_LANES;
+const PLACES: usize = 4;
+
+/// What is done with a product of a tile.
 struct Step {
     /// The place of the sums that it is added to, and that where they go.
     from: Option<usize>,
@@ -268,14 +275,13 @@ const STEPS: [Step; PRODUCTS] = [
 impl Job<'_> {
     /// Adds the products of a part of the inputs to some pairs' outputs.
     #[inline(always)]
-    unsafe fn tile<S: Simd>(&self, part: usize, tile: Range<usize>) {
+    unsafe fn tile<S: Simd>(&self, part: usize, tile: Range<usize>, sums: &mut [[Line; TILE / 16]; PLACES]) {
         let Self { layout, factors, room, .. } = *self;
         let Layout { depth, pairs, .. } = layout;
         let mut pixels = [0; MOST_ROWS];
         for at in 0..tile.len() {
             pixels[at] = layout.pixel(self.pairs.start + tile.start + at);
         }
-        let mut sums = [[Line([0.0; 16]); MOST_ROWS * VECTORS * MOST_LANES / 16]; 4];
         for (product, step) in STEPS.iter().enumerate() {
             let first = layout.factors(part, tile.start) + product * pairs * depth;
             // The same pairs' in the next product, or the next pairs' in the first.

@@ -13,8 +13,8 @@ macro_rules! tile_of {
 }
 pub(super) use tile_of;
 
-/// `sums[m][n] += rows[m][k] * b[k][n]` over all `k < depth`, of cells. Where `next` is given, asks meanwhile for as many
-/// cache lines, of 16 numbers, from there on.
+/// `sums[m][n] += rows[m][k] * b[k][n]` over all `k < depth`, of cells. Where `next` is given, asks meanwhile for the
+/// cache lines of as many numbers from there on as the rows have.
 #[inline(always)]
 pub(super) unsafe fn accumulate<S: Simd, const M: usize, const N: usize>(
     sums: &mut [[S::V; N]; M],
@@ -28,7 +28,7 @@ pub(super) unsafe fn accumulate<S: Simd, const M: usize, const N: usize>(
         let mut b = b;
         for k in 0..depth {
             if let Some(next) = next {
-                S::prefetch(next.wrapping_add(k * 16));
+                S::prefetch(next.wrapping_add(k * M));
             }
             let mut columns = [S::splat(0.0); N];
             for n in 0..N {

@@ -10,6 +10,11 @@ pub(super) fn threads_for(multiplications: usize) -> usize {
     if multiplications < 2 * WORTHWHILE { 1 } else { rayon::current_num_threads() }
 }
 
+/// Numbers of a block of which every thread may hold one, at most `most`: many threads hold 256 MiB together.
+pub(super) fn share(most: usize, threads: usize) -> usize {
+    most.min((64 << 20) / threads)
+}
+
 /// Does the jobs 0 to `jobs`, on this thread alone if `threads` is 1.
 pub(super) fn each(threads: usize, jobs: usize, work: impl Fn(usize) + Sync + Send) {
     if threads == 1 || jobs == 1 {

@@ -15,7 +15,7 @@ use super::product::{Columns, Finish, Target, VECTORS};
 use super::simd::{Isa, MOST_LANES, MOST_ROWS, Simd, Task};
 use super::stored::{Number, Reader, Stored};
 use super::sums::{Part, Sums, tile_of};
-use super::threads::{WORTHWHILE, each, filled, scratch, threads_for};
+use super::threads::{WORTHWHILE, each, filled, scratch, share, threads_for};
 use transform::{INPUTS, OUTPUTS, PAIRS, WEIGHTS};
 
 /// Matrix products.
@@ -28,7 +28,8 @@ const AT_ONCE: usize = 2 * INPUTS;
 const DEPTH: usize = 160;
 /// Tiles whose sums exist at once.
 const TILES: usize = 128;
-/// Transformed inputs of a block of tiles at most, so that they stay in the last-level cache.
+const FEWEST_TILES: usize = 4 * MOST_ROWS;
+/// Transformed inputs of a block of tiles at most, if that leaves the fewest, so that they stay in the last-level cache.
 const BLOCK: usize = 8 << 20;
 /// Numbers between the end of one point's matrix and the next one's: their starts would share few lines of a cache.
 const GAP: usize = 16;
@@ -90,7 +91,7 @@ impl Winograd {
         let panels = self.columns.panels();
         let each_tile = POINTS * self.inputs * self.columns.padded();
         let threads = threads_for(tiles * each_tile);
-        let most = (BLOCK / (POINTS * self.inputs)).clamp(MOST_ROWS, TILES);
+        let most = (share(BLOCK, threads) / (POINTS * self.inputs)).clamp(FEWEST_TILES, TILES);
         let mut blocks = tiles.div_ceil(most);
         if threads > 1 {
             // Enough jobs to share, none of them too small.

@@ -4,9 +4,9 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::super::product::{Finish, Packed, Places};
-use super::super::simd::Isa;
 use super::panels;
+use crate::engine::kernel::product::{Finish, Packed, Places};
+use crate::engine::kernel::{After, Conv2d, Geometry, Isa, Linear};
 
 /// A layer of `inputs` and `outputs` and its bias, and what it is applied to.
 struct Layer {
@@ -97,26 +97,57 @@ fn gates_are_those_of_double_precision() -> Result<()> {
     Ok(())
 }
 
+/// Asserts that each row of `x` gives the same bits alone as with all others, which are shared among threads.
+#[track_caller]
+fn assert_rows_are_independent(
+    name: &str,
+    x: &Tensor,
+    forward: impl Fn(&Tensor) -> Result<Tensor> + Sync,
+) -> Result<()> {
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let all = threads.install(|| forward(x))?;
+    for row in 0..x.dim(0)? {
+        let (alone, among) = (forward(&x.narrow(0, row, 1)?)?, all.narrow(0, row, 1)?);
+        let bits = |x: &Tensor| Ok::<_, candle_core::Error>(list(x)?.into_iter().map(f32::to_bits).collect::<Vec<_>>());
+        assert!(bits(&alone)? == bits(&among)?, "{name}: row {row} differs");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_picture_is_the_same_with_others() -> Result<()> {
-    let (rows, picture, inputs, outputs) = (5, 68, 320, 448);
-    let layer = Layer::new(rows * picture, inputs, outputs)?;
-    let mut x = list(&layer.x)?;
+    let (rows, inputs, outputs) = (5, 320, 448);
+    let layer = Layer::new(rows * 68, inputs, outputs)?;
     // What one picture is made of does not reach another.
-    x[picture * inputs..][..picture * inputs].fill(f32::NAN);
-    let finish = Finish { shift: None, residual: None, relu: false };
-    let threads = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let spoilt = Tensor::full(1e30f32, (1, 68, inputs), &Device::Cpu)?;
+    let x = layer.x.reshape((rows, 68, inputs))?.slice_assign(&[1..2, 0..68, 0..inputs], &spoilt)?;
+    let picture = x.reshape((rows, 4, 17, inputs))?.permute((0, 3, 1, 2))?;
     for isa in sets() {
-        let packed = layer.packed(isa, false)?;
-        let all = threads.install(|| packed.multiply(&x, Places::Same(picture), rows * picture, finish));
-        for row in [0, 2, 3, 4] {
-            let alone = packed.multiply(
-                &x[row * picture * inputs..][..picture * inputs],
-                Places::Same(picture),
-                picture,
-                finish,
-            );
-            assert!(alone == all[row * picture * outputs..][..picture * outputs], "{isa:?}: picture {row} differs");
+        let linear = Linear::new(isa, &layer.weight, Some(&layer.bias))?;
+        assert_rows_are_independent(&format!("{isa:?}, linear"), &x, |x| linear.forward(x, After::default()))?;
+        let geometry = Geometry { size: 1, stride: 1, padding: (0, 0) };
+        let weight = layer.weight.reshape((outputs, inputs, 1, 1))?;
+        let convolution = Conv2d::new(isa, &weight, Some(&layer.bias), geometry)?;
+        let forward = |x: &Tensor| convolution.forward(x, None, (0, 0), After::default())?.contiguous();
+        assert_rows_are_independent(&format!("{isa:?}, convolution"), &picture, forward)?;
+        // Both took Strassen's way: the first position with another partner has other bits.
+        let first = |x: &Tensor| list(&linear.forward(x, After::default())?.narrow(1, 0, 1)?);
+        assert!(first(&x.narrow(0, 0, 1)?)? != first(&x.narrow(0, 0, 1)?.narrow(1, 0, 66)?.contiguous()?)?, "{isa:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn weights_of_16_bits_are_what_they_are() -> Result<()> {
+    let (picture, inputs, outputs) = (66, 320, 416);
+    for dtype in [DType::F16, DType::BF16] {
+        let mut layer = Layer::new(2 * picture, inputs, outputs)?;
+        layer.weight = layer.weight.to_dtype(dtype)?.to_dtype(DType::F32)?;
+        let twin = layer.twin()?;
+        let x = layer.x.reshape((2, picture, inputs))?;
+        for isa in sets() {
+            let ours = Linear::new(isa, &layer.weight, Some(&layer.bias))?.forward(&x, After::default())?;
+            assert_near(&format!("{isa:?}, {dtype:?}"), &list(&ours)?, &twin)?;
         }
     }
     Ok(())
