@@ -151,7 +151,9 @@ fn help_passes(help: &str) {
 #[test]
 fn what_help_says_to_write_passes() {
     let texts = corpus().into_iter().map(|source| source.text).chain(repairs().map(|(wrong, ..)| wrong));
-    for help in texts.flat_map(|text| found(&text)).filter_map(|one| one.help) {
+    // What follows would be a comment.
+    let commented = ["Steps: {momentum cooldown =#strength sega 1\n", "cooldown: 5#7"].map(str::to_owned);
+    for help in texts.chain(commented).flat_map(|text| found(&text)).filter_map(|one| one.help) {
         help_passes(&help);
     }
 }

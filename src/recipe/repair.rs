@@ -48,7 +48,7 @@ pub(super) fn line(pairs: &[Pair<'_>], level: Level) -> Option<String> {
     passes(&line, level).then_some(line)
 }
 
-/// Whether settings and concepts are right in themselves, as they are written.
+/// Whether settings and concepts are right in themselves, as they are written; what would be a comment is none of them.
 pub(super) fn passes(line: &str, level: Level) -> bool {
     let source = Source::new("repair", line);
     let file = syntax::parse(&source);
@@ -59,7 +59,7 @@ fn all_right(reader: &mut Reader<'_>, entries: &[Entry], level: Level) -> bool {
     let mut keys = HashSet::new();
     entries.iter().all(|entry| match entry {
         Entry::Setting(setting) => Field::find(&setting.key.value, level)
-            .filter(|field| keys.insert(field.key))
+            .filter(|field| setting.comment.is_none() && keys.insert(field.key))
             .is_some_and(|field| reader.single(setting, field).is_some_and(|value| reader.accepts(field, value))),
         Entry::Block(block) => {
             let body = block.body.as_deref().unwrap_or_default();
