@@ -292,6 +292,8 @@ def main():
         return limits(a)
     if not a.model or (a.work == "render") != bool(a.job):
         p.error("give a MODEL, and for renders a JOB")
+    if a.openvino and (a.work not in ("unet", "decode") or a.device != "cpu"):
+        p.error("--openvino is for the U-Net and the decoder on the CPU")
     if a.work == "profile":
         return profile(a)
     from safetensors.torch import load_file
@@ -304,14 +306,13 @@ def main():
         ours = server([program, a.model, a.inputs, "--device", a.device, "--precision", a.precision, "--threads", a.threads])
     else:
         ours = sega(a)
-    if a.openvino and (a.work == "render" or a.device != "cpu"):
-        p.error("--openvino is for the U-Net and the decoder on the CPU")
-    without = [word for word in again if word not in ("--compile", "--openvino")]
-    askers = {"ours": ours, "diffusers": server([sys.executable, *without, "--reference"])}
+    plain = [word for word in again if word not in ("--compile", "--openvino")]
+    theirs = lambda *how: server([sys.executable, *plain, *how, "--reference"])
+    askers = {"ours": ours, "diffusers": theirs()}
     if a.compile:
-        askers["compiled"] = server([sys.executable, *[word for word in again if word != "--openvino"], "--reference"])
+        askers["compiled"] = theirs("--compile")
     if a.openvino:
-        askers["openvino"] = server([sys.executable, *[word for word in again if word != "--compile"], "--reference"])
+        askers["openvino"] = theirs("--openvino")
     # What the reference does before it can begin would slow our first run.
     for name in list(askers)[1:]:
         askers[name].ready()

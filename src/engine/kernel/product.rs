@@ -166,6 +166,8 @@ impl Packed {
         }
     }
 
+    /// The outputs of the panels from `first` on.
+    ///
     /// # Safety
     ///
     /// `x`, in cells, places and target are as [`multiply`](Self::multiply) checks them.

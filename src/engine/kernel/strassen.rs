@@ -30,7 +30,7 @@ const BLOCK: usize = 4 << 20;
 /// Numbers between the end of a factor's weights and the next one's: their starts would share few lines of a cache.
 const GAP: usize = 16;
 
-/// The panels that are computed so: pairs of whole ones, or none. For products of single numbers on vectors alone.
+/// How many of the panels of a product of one tap are computed so: the first ones, in pairs of whole ones, or none.
 pub(super) fn panels(packed: &Packed, picture: usize) -> usize {
     debug_assert!(packed.taps == 1);
     let columns = packed.columns;
@@ -48,7 +48,8 @@ pub(super) fn panels(packed: &Packed, picture: usize) -> usize {
 ///
 /// # Safety
 ///
-/// `x` and target must be those pixels', and the panels those of [`panels`].
+/// `x` and target must be those pixels', the panels those of [`panels`], and the weights in the order of vectors of
+/// single numbers.
 pub(super) unsafe fn multiply(
     packed: &Packed,
     x: &[f32],

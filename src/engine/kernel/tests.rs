@@ -9,7 +9,7 @@ use super::{After, Conv2d, Geometry, Isa, Linear, attention};
 
 /// Numbers in [-1, 1) that follow from `seed` (SplitMix64) and are bf16 exactly: products of them are the same whether
 /// they are rounded or not.
-fn numbers(seed: u64, shape: &[usize]) -> Result<Tensor> {
+pub(super) fn numbers(seed: u64, shape: &[usize]) -> Result<Tensor> {
     let mut state = seed;
     let mut next = || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -26,7 +26,7 @@ const TAPS: usize = WEIGHTS * WEIGHTS;
 const AT_ONCE: usize = 2 * INPUTS;
 /// The most channels whose weights are transformed at a time.
 const DEPTH: usize = 160;
-/// Tiles whose sums exist at once.
+/// Tiles whose sums exist at once, at most and, where a picture has as many, at least.
 const TILES: usize = 128;
 const FEWEST_TILES: usize = 4 * MOST_ROWS;
 /// Transformed inputs of a block of tiles at most, if that leaves the fewest, so that they stay in the last-level cache.
